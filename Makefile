@@ -1,0 +1,130 @@
+# Run `make help` for the list of targets.
+
+VENV     := .venv
+BIN      := $(VENV)/bin
+DURATION ?= 60
+WORKERS  ?= auto
+
+# PYTHON=... picks an interpreter. Without it, the newest one on the PATH is taken.
+PYTHON   ?=
+PYTHONS  := python3.14 python3.13 python3.12 python3.11 python3 python
+
+# Tools that the locks do not hold: one writes the locks, one replaces a missing venv module.
+UV_VERSION         := 0.13.8
+VIRTUALENV_VERSION := 21.15.7
+
+# The layers without I/O. Every branch in them must be covered.
+PURE_LAYERS := core/model/*,core/dhan/*,core/exits/*
+
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
+UV_COMPILE  := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test bench lock format clean install install-test \
+	check-format check-lint check-types check-imports check-tests check-coverage
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
+
+demo: install ## Run the monitor on simulated markets (DURATION=60 seconds)
+	@$(BIN)/python realtime_automated_monitor.py --demo --execute --duration $(DURATION)
+
+test: check-format check-lint check-types check-imports check-tests check-coverage ## Run every gate, in order
+	@echo "== All gates passed"
+
+bench: install ## Measure the latency of the hot paths
+	@$(BIN)/python -m tests.perf.bench
+
+check-format: install-test ## Gate 1: formatting
+	@echo "== Format (ruff format)"
+	@$(BIN)/python -m ruff format --check .
+
+check-lint: install-test ## Gate 2: lint rules
+	@echo "== Lint (ruff check)"
+	@$(BIN)/python -m ruff check --quiet .
+
+check-types: install-test ## Gate 3: types
+	@echo "== Types (mypy)"
+	@$(BIN)/python -m mypy
+
+check-imports: install-test ## Gate 4: directions of imports
+	@echo "== Import directions (import-linter)"
+	@$(BIN)/lint-imports --no-logo
+
+check-tests: install-test ## Gate 5: tests, with coverage
+	@echo "== Tests (pytest)"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --cov --cov-report=
+
+check-coverage: install-test ## Gate 6: coverage of the last run of gate 5
+	@echo "== Coverage (whole core, then 100% of the pure layers)"
+	@$(BIN)/python -m coverage report --format=total | sed 's/.*/core: &%/'
+	@$(BIN)/python -m coverage report --include='$(PURE_LAYERS)' --fail-under=100
+
+format: install-test ## Format the code and apply the safe fixes
+	@$(BIN)/python -m ruff format --quiet .
+	@$(BIN)/python -m ruff check --fix --quiet .
+
+lock: $(VENV)/.stamp-lock ## Write both lock files again
+	@$(UV_COMPILE) -o requirements.lock requirements.txt
+	@$(UV_COMPILE) -c requirements.lock -o tests/requirements.lock tests/requirements.txt
+
+clean: ## Remove the environment, the caches and the reports
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+install: $(VENV)/.stamp-runtime ## Install the runtime packages
+install-test: $(VENV)/.stamp-test ## Install the runtime and test packages
+
+$(VENV)/.stamp-runtime: requirements.lock | $(VENV)/.stamp-venv
+	@echo "== Installing the runtime packages"
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.stamp-test: tests/requirements.lock | $(VENV)/.stamp-venv
+	@echo "== Installing the test packages"
+	@$(PIP_INSTALL) --require-hashes -r tests/requirements.lock
+	@touch $@
+
+$(VENV)/.stamp-lock: Makefile | $(VENV)/.stamp-venv
+	@$(PIP_INSTALL) uv==$(UV_VERSION)
+	@touch $@
+
+# A Debian python3 may come without the venv module. Then, in this order: the system package
+# (root only), virtualenv in a temporary folder, an error.
+$(VENV)/.stamp-venv:
+	@set -u; python=; \
+	for candidate in $(or $(PYTHON),$(PYTHONS)); do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			python=$$candidate; break; \
+		fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Error: found no working Python 3.11 or newer as: $(or $(PYTHON),$(PYTHONS))." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
+		exit 1; \
+	fi; \
+	version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	echo "== Creating $(VENV) with Python $$version"; \
+	create() { "$$python" -m venv --clear $(VENV) >/dev/null 2>&1; }; \
+	from_apt() { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1; \
+		export DEBIAN_FRONTEND=noninteractive; apt-get update -qq >/dev/null 2>&1 || true; \
+		{ apt-get install -y -qq "python$$version-venv" || apt-get install -y -qq python3-venv; } >/dev/null 2>&1; \
+	}; \
+	from_virtualenv() { \
+		rm -rf $(VENV); "$$python" -m virtualenv --quiet $(VENV) >/dev/null 2>&1 && return 0; \
+		folder=$$(mktemp -d) || return 1; result=1; \
+		if "$$python" -m pip install -qq --target "$$folder" virtualenv==$(VIRTUALENV_VERSION) >/dev/null 2>&1; then \
+			PYTHONPATH="$$folder" "$$python" -m virtualenv --quiet $(VENV) >/dev/null 2>&1 && result=0; \
+		fi; \
+		rm -rf "$$folder"; return $$result; \
+	}; \
+	if create || { from_apt && create; } || from_virtualenv; then touch $@; else \
+		rm -rf $(VENV); \
+		echo "Error: $$python cannot create a virtual environment." >&2; \
+		echo "Install python$$version-venv (or python3-venv, or virtualenv), then run make again." >&2; \
+		exit 1; \
+	fi

@@ -1,0 +1,146 @@
+"""The durable record of every exit, written before each order. The only thing that must survive a crash.
+
+All disk work happens on one thread of its own, so an fsync never holds up the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from core.clock import Clock, SystemClock
+from core.journal_codec import decode, encode
+from core.journal_file import Entry, JournalFile
+from core.model.errors import DecodeError, StoreError
+from core.model.journal_records import ExitHalted, ExitStarted, JournalRecord, RowsWritten
+from core.model.session_time import NS_PER_S
+from core.model.signals import Mode
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+KEPT_NS: Final = 7 * 86_400 * NS_PER_S
+"""Settled exits whose last record is older are not replayed."""
+
+# The broker or the database can be asked again for what these said. A lost AttemptPrepared or ExitStarted cannot be.
+_RECOVERABLE: Final = frozenset({"AttemptObserved", "AttemptRefused", "AttemptAbsent", "ExitFinished", "RowsWritten"})
+
+
+class ExitJournal:
+    """One journal for one mode: LIVE, SIMULATION and ALERT share the file and never see each other's records.
+
+    `generations`: the highest generation ever started of each strategy_id in this mode; filled by `open`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        mode: Mode,
+        *,
+        build: str = "",
+        clock: Clock | None = None,
+        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+    ) -> None:
+        self._file = JournalFile(path, connect)
+        self._path = path
+        self._mode = mode
+        self._build = build
+        self._clock = clock or SystemClock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="exit-journal")
+        self.generations: Mapping[int, int] = {}
+
+    async def open(self) -> tuple[JournalRecord, ...]:
+        """Records to replay, oldest first: every exit not yet settled, and the settled ones of the last seven days.
+
+        Always whole exits. Raises StoreError (corrupt, newer format, held by another process) or TransportError (disk).
+        """
+        return await self._on_thread(self._open)
+
+    async def write(self, records: Sequence[JournalRecord]) -> int:
+        """Append in one transaction; the monotonic ns at which they were on disk.
+
+        Raises TransportError when they are not on disk, and then none of them is: calling again with the same records is
+        right. StoreError when the file is corrupt. Cancelling does not undo a write that has begun.
+        """
+        return await self._on_thread(lambda: self._write(records))
+
+    async def save_peaks(self, peaks: Mapping[str, tuple[int, bool]]) -> None:
+        """Remember (peak P&L in paise, trailing armed) by strategy key. Raises like `write`."""
+        kept = dict(peaks)
+        await self._on_thread(lambda: self._file.save_peaks(self._mode, kept, self._clock.utc_ns()))
+
+    async def load_peaks(self) -> dict[str, tuple[int, bool]]:
+        """Every remembered peak of this mode, also of positions that are gone."""
+        return await self._on_thread(lambda: self._file.load_peaks(self._mode))
+
+    async def forget_peaks(self, keys: Iterable[str]) -> None:
+        kept = tuple(keys)
+        await self._on_thread(lambda: self._file.forget_peaks(self._mode, kept))
+
+    async def close(self) -> None:
+        """Wait for the writes that have begun, then release the file."""
+        await self._on_thread(self._file.close)
+        self._thread.shutdown(wait=False)
+
+    async def _on_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _write(self, records: Sequence[JournalRecord]) -> int:
+        if records:
+            self._file.append([self._as_entry(record) for record in records])
+        return self._clock.monotonic_ns()
+
+    def _as_entry(self, record: JournalRecord) -> Entry:
+        kind = type(record).__name__
+        return Entry(self._clock.utc_ns(), self._mode, self._build, record.exit_id, kind, encode(record))
+
+    def _open(self) -> tuple[JournalRecord, ...]:
+        entries, damaged = self._file.open()
+        try:
+            self._halt_damaged(damaged, known={entry.exit_id for entry in entries}, entries=entries)
+            mine = [(entry, self._decoded(entry)) for entry in entries if entry.mode is self._mode]
+        except StoreError:
+            self._file.close()
+            raise
+        self.generations = _highest_generations(record for _, record in mine)
+        newest = {entry.exit_id: entry.utc_ns for entry, _ in mine}
+        settled = {entry.exit_id for entry, record in mine if isinstance(record, RowsWritten)}
+        oldest_kept = self._clock.utc_ns() - KEPT_NS
+        dropped = {exit_id for exit_id in settled if newest[exit_id] < oldest_kept}
+        return tuple(record for entry, record in mine if entry.exit_id not in dropped)
+
+    def _halt_damaged(self, damaged: Sequence[Entry], known: set[str], entries: list[Entry]) -> None:
+        """A damaged record may have allowed an order. Its exit stops until a person has looked at it."""
+        for entry in damaged:
+            if entry.kind in _RECOVERABLE and entry.exit_id in known:
+                continue
+            if entry.exit_id not in known:
+                raise StoreError(
+                    f"{self._path}: a damaged record belongs to an exit that cannot be named. "
+                    "Compare orders and positions at the broker by hand, then move the file and its -wal away."
+                )
+            reason = f"a damaged {entry.kind} record of this exit was cut off the journal"
+            halted = self._as_entry(ExitHalted(entry.exit_id, reason))
+            halted = Entry(halted.utc_ns, entry.mode, halted.build, halted.exit_id, halted.kind, halted.payload)
+            self._file.append([halted])
+            entries.append(halted)
+
+    def _decoded(self, entry: Entry) -> JournalRecord:
+        try:
+            return decode(entry.payload)
+        except DecodeError as error:
+            raise StoreError(f"{self._path}: {error}. It was written by build {entry.build!r}; run that one.") from None
+
+
+def _highest_generations(records: Iterable[JournalRecord]) -> dict[int, int]:
+    highest: dict[int, int] = {}
+    for record in records:
+        if isinstance(record, ExitStarted):
+            strategy_id = record.position.strategy_id
+            highest[strategy_id] = max(record.generation, highest.get(strategy_id, record.generation))
+    return highest

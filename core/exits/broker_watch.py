@@ -1,0 +1,70 @@
+"""Looking at the broker's positions while nothing is being closed: how often, and what they give away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from core.exits.reconcile import OutsideWatch, shortfalls
+from core.model.commands import Alert, ReadPositions, Severity
+from core.model.session_time import NS_PER_MS, NS_PER_S
+from core.position_cache_manager import OPEN_BOUND
+
+if TYPE_CHECKING:
+    from core.exits.desk_settings import DeskSettings
+    from core.exits.desk_state import DeskState
+    from core.model.position import HoldingKey, Position, PositionReport
+    from core.position_cache_manager import BookedPosition, PositionCacheManager
+
+# Near a level: less than this share of the way left. A fresh position report is then at hand when the level is hit.
+_NEAR_STOP: Final = 0.4
+_NEAR_TARGET: Final = 0.2
+
+
+class BrokerWatch:
+    """Keeps a position report at hand: slowly while all is quiet, quickly while some position is near a level."""
+
+    def __init__(self, settings: DeskSettings) -> None:
+        self.outside = OutsideWatch(settings)
+        self.command: Final = ReadPositions()
+        self._settings = settings
+        self._told: set[HoldingKey] = set()
+
+    def is_due(self, desk: DeskState, cache: PositionCacheManager, at_ns: int) -> bool:
+        held = desk.holdings
+        if held.read_in_flight or not cache.keys():
+            return False
+        if held.last_asked_ns is None:
+            return True
+        age = at_ns - held.last_asked_ns
+        if age >= self._settings.watch_interval_s * NS_PER_S:
+            return True
+        near_ns = self._settings.watch_near_ms * NS_PER_MS
+        return desk.session_open is True and age >= near_ns and any(_is_near(booked) for booked in cache.booked())
+
+    def shortfall_alerts(self, positions: list[Position], report: PositionReport) -> list[Alert]:
+        """One alert per contract of which the broker holds less than the rows say; told again after it was whole."""
+        short = {found.holding: found for found in shortfalls(positions, report)}
+        self._told &= short.keys()
+        fresh = [found for holding, found in short.items() if holding not in self._told]
+        self._told |= short.keys()
+        return [
+            Alert(
+                Severity.WARNING,
+                f"{found.holding} is smaller at the broker",
+                f"the rows say {found.rows} units, the broker holds {found.broker}: the smaller is protected",
+            )
+            for found in fresh
+        ]
+
+    def forget(self, strategy_id: int) -> None:
+        self.outside.forget(strategy_id)
+
+
+def _is_near(booked: BookedPosition) -> bool:
+    pnl = booked.pnl
+    if pnl is None:
+        return False
+    if booked.watched:
+        return True
+    near_stop = booked.lower > -OPEN_BOUND and pnl - booked.lower <= _NEAR_STOP * abs(booked.lower)
+    return near_stop or (booked.upper < OPEN_BOUND and booked.upper - pnl <= _NEAR_TARGET * abs(booked.upper))

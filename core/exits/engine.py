@@ -1,0 +1,339 @@
+"""The decisions of the monitor: facts in, commands out. No I/O, no clock, no task; replaying the events gives the same commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from core.exits import exit_desk
+from core.exits.broker_watch import BrokerWatch
+from core.exits.desk_state import DeskState
+from core.exits.exit_finish import alert_record
+from core.exits.order_plan import exit_id_of
+from core.exits.position_guard import PositionGuard
+from core.exits.restore import Restored, adopt
+from core.model import events as ev
+from core.model.commands import Alert, Command, RecordExit, Severity
+from core.model.exit_levels import Action, Rule, Urgency
+from core.model.journal_records import RowsWritten
+from core.model.session_time import ist_datetime
+from core.model.signals import Mode, Signal
+from core.position_cache_manager import OPEN_BOUND
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from core.exits.desk_settings import DeskSettings
+    from core.exits.position_guard import GuardSettings
+    from core.exits.running_exit import RunningExit
+    from core.model.instrument import InstrumentKey
+    from core.model.market import Quote
+    from core.model.money import Paise
+    from core.model.position import Position
+    from core.model.signals import ExitRecord
+    from core.position_cache_manager import PositionCacheManager
+
+_SWEEP_AT_LEAST = 256
+_NO_COMMANDS: tuple[Command, ...] = ()
+
+
+@dataclass(slots=True)
+class EngineCounts:
+    signals: int = 0
+    exits_finished: int = 0
+    alerts: int = 0
+
+
+class Engine:
+    """One owner calls `handle` and `on_quote`, carries the commands out in order, and calls again at `next_wake_ns`."""
+
+    def __init__(
+        self, cache: PositionCacheManager, guard_settings: GuardSettings, desk_settings: DeskSettings, mode: Mode
+    ) -> None:
+        self.cache = cache
+        self.mode = mode
+        self.counts = EngineCounts()
+        self.guards: dict[int, PositionGuard] = {}
+        self.finished: list[ExitRecord] = []
+        self.desk = DeskState(desk_settings, mode, self._quote_of)
+        self._guard_settings = guard_settings
+        self._watch = BrokerWatch(desk_settings)
+        self._opened: dict[int, ev.PositionOpened] = {}
+        self._exiting: dict[int, str] = {}
+        self._generations: dict[int, int] = {}
+        self._closed_rows: set[int] = set()
+        self._alerted: set[int] = set()
+        self._deadlines: dict[int, int] = {}
+        self._sweep_from = 0
+
+    @property
+    def next_wake_ns(self) -> int | None:
+        """Monotonic time at which `TimePassed` is due at the latest; None when the quarter-second beat is enough."""
+        due = list(self._deadlines.values())
+        if self.desk.wake_ns is not None:
+            due.append(self.desk.wake_ns)
+        return min(due, default=None)
+
+    @property
+    def is_idle(self) -> bool:
+        """No exit is under way and every closed row is written."""
+        return not self.desk.exits and not self.desk.unwritten
+
+    @property
+    def unresolved(self) -> tuple[RunningExit, ...]:
+        return tuple(self.desk.exits.values())
+
+    def restore(self, restored: Restored, at_ns: int) -> tuple[Command, ...]:
+        """Go on with what the journal describes. Called once, before the first event."""
+        adopt(self.desk, restored)
+        self._generations.update(restored.generations)
+        self._closed_rows |= restored.closed_rows
+        for running in restored.running.values():
+            self._exiting[running.strategy_id] = running.exit_id
+            self.cache.put(running.position)
+        return exit_desk.resume(self.desk, at_ns)
+
+    def on_quote(self, quote: Quote) -> tuple[Command, ...]:
+        """The tick path."""
+        for booked in self.cache.apply(quote):
+            guard = self.guards.get(booked.position.strategy_id)
+            if guard is not None:
+                self._take(guard, guard.on_quote(quote), quote.received_ns)
+        if quote.key in self.desk.awaited_keys:
+            self._advance(quote.received_ns)
+        return self._drain() if self.desk.out else _NO_COMMANDS
+
+    def handle(self, event: ev.Event) -> tuple[Command, ...]:  # noqa: C901  one line per fact of the closed union
+        match event:
+            case ev.QuoteArrived(quote):
+                return self.on_quote(quote)
+            case ev.TimePassed():
+                self._on_time(event)
+            case ev.PositionOpened():
+                self._on_opened(event)
+            case ev.PositionGone():
+                self._on_gone(event)
+            case ev.FeedStateChanged():
+                self.desk.feed_live = event.is_live
+            case ev.OrderPosted():
+                exit_desk.on_posted(self.desk, event)
+            case ev.OrderAccepted():
+                exit_desk.on_accepted(self.desk, event)
+            case ev.OrderRefused():
+                exit_desk.on_refused(self.desk, event)
+            case ev.OrderOutcomeUnknown():
+                exit_desk.on_outcome_unknown(self.desk, event)
+            case ev.OrderReported():
+                exit_desk.on_reported(self.desk, event)
+            case ev.OrderAbsenceSeen():
+                exit_desk.on_absence(self.desk, event)
+            case ev.OrderBookRead():
+                exit_desk.on_order_book(self.desk, event)
+            case ev.TradeBookRead():
+                exit_desk.on_trade_book(self.desk, event)
+            case ev.PositionsRead():
+                self._on_positions(event)
+            case ev.BrokerReadFailed():
+                exit_desk.on_read_failed(self.desk, event)
+            case ev.RowsClosed():
+                self._on_rows_closed(event)
+            case ev.OperatorExitRequested():
+                self._on_operator(event)
+            case ev.StopRequested():
+                self.desk.stopping = True
+            case _:
+                assert_never(event)
+        if self.desk.exits:
+            self._advance(event.at_ns)
+        return self._drain()
+
+    def peaks(self) -> dict[int, Paise]:
+        """Highest P&L seen per position with a trailing stop, in paise: what must survive a restart."""
+        return {sid: guard.peak for sid, guard in self.guards.items() if guard.peak is not None}
+
+    def _quote_of(self, key: InstrumentKey) -> Quote | None:
+        slot = self.cache.slot_of(key)
+        return None if slot is None else slot.quote
+
+    def _drain(self) -> tuple[Command, ...]:
+        commands = tuple(self.desk.out)
+        self.desk.out.clear()
+        self.counts.alerts += sum(isinstance(command, Alert) for command in commands)
+        return commands
+
+    def _on_time(self, event: ev.TimePassed) -> None:
+        ist = ist_datetime(event.utc_ns)
+        desk = self.desk
+        desk.session_open, desk.utc_ns, desk.ist_time = event.session_open, event.utc_ns, ist.time()
+        for strategy_id, due in list(self._deadlines.items()):
+            if due <= event.at_ns:
+                self._ask_time(strategy_id, event, ist)
+        for strategy_id in self._next_sweep():
+            self._ask_time(strategy_id, event, ist)
+        if self.mode is not Mode.SIMULATION and self._watch.is_due(desk, self.cache, event.at_ns):
+            desk.holdings.read_in_flight = True
+            desk.holdings.last_asked_ns = event.at_ns
+            desk.say(self._watch.command)
+
+    def _next_sweep(self) -> list[int]:
+        """A share of the guards per beat, so that ten thousand positions do not stall the ticks of one."""
+        ids = list(self.guards)
+        size = max(_SWEEP_AT_LEAST, len(ids) // 4 + 1)
+        start = self._sweep_from if self._sweep_from < len(ids) else 0
+        self._sweep_from = start + size
+        return ids[start : start + size]
+
+    def _ask_time(self, strategy_id: int, event: ev.TimePassed, ist: datetime) -> None:
+        guard = self.guards.get(strategy_id)
+        if guard is None:
+            self._deadlines.pop(strategy_id, None)
+            return
+        signal = guard.on_time(
+            event.at_ns,
+            ist,
+            session_open=event.session_open,
+            is_trading_day=event.is_trading_day,
+            feed_live=self.desk.feed_live,
+        )
+        self._take(guard, signal, event.at_ns)
+
+    def _take(self, guard: PositionGuard, signal: Signal | None, at_ns: int) -> None:
+        strategy_id = guard.booked.position.strategy_id
+        if signal is not None and not self.desk.stopping:
+            self._fire(signal, guard.booked.position, at_ns)
+        elif guard.next_deadline_ns is not None:
+            self._deadlines[strategy_id] = guard.next_deadline_ns
+        else:
+            self._deadlines.pop(strategy_id, None)
+
+    def _fire(self, signal: Signal, position: Position, at_ns: int) -> None:
+        """One exit per position and generation. In alert mode the decision is reported and the position let be."""
+        strategy_id = position.strategy_id
+        self.counts.signals += 1
+        self._drop_guard(strategy_id)
+        generation = self._generations.get(strategy_id, 0) + 1
+        if self.mode is Mode.ALERT:
+            if strategy_id not in self._alerted:
+                self._alerted.add(strategy_id)
+                self._generations[strategy_id] = generation
+                exit_id = exit_id_of(position, generation)
+                self.desk.say(
+                    Alert(Severity.PAGE, f"would exit {position.strategy_name} ({strategy_id})", signal.reason)
+                )
+                self.desk.say(RecordExit(alert_record(exit_id, signal, position, self.desk.utc_ns)))
+            return
+        self._generations[strategy_id] = generation
+        running = exit_desk.start_exit(self.desk, signal, position, generation, at_ns)
+        self._exiting[strategy_id] = running.exit_id
+        self._advance(at_ns)
+
+    def _drop_guard(self, strategy_id: int) -> None:
+        guard = self.guards.pop(strategy_id, None)
+        self._deadlines.pop(strategy_id, None)
+        if guard is not None:
+            booked = guard.booked
+            booked.lower, booked.upper, booked.watched = -OPEN_BOUND, OPEN_BOUND, False
+
+    def _on_opened(self, event: ev.PositionOpened) -> None:
+        self._opened[event.position.strategy_id] = event
+        if event.position.strategy_id not in self._exiting:
+            self._guard(event)
+
+    def _guard(self, event: ev.PositionOpened) -> None:
+        """Guard what no exit has closed yet. Peaks survive an edit of the levels, not a change of the rows."""
+        position = event.position
+        legs = tuple(leg for leg in position.legs if leg.row_id not in self._closed_rows)
+        strategy_id = position.strategy_id
+        if not legs:
+            self._forget_position(strategy_id)
+            return
+        if legs != position.legs:
+            position = type(position)(strategy_id, position.strategy_name, position.underlying, legs)
+        if self.mode is Mode.ALERT and strategy_id in self._alerted:
+            return
+        known = self.guards.get(strategy_id)
+        peak = event.peak
+        if known is not None and known.booked.position.legs == legs:
+            peak = known.peak
+        guard = PositionGuard(self.cache.put(position), event.levels, self._guard_settings, peak)
+        self.guards[strategy_id] = guard
+        self._take_first_look(guard, event.at_ns)
+
+    def _take_first_look(self, guard: PositionGuard, at_ns: int) -> None:
+        # A level can be breached already by the marks that are known: the next beat asks every guard, this one first.
+        self._deadlines[guard.booked.position.strategy_id] = at_ns
+
+    def _on_gone(self, event: ev.PositionGone) -> None:
+        self._opened.pop(event.strategy_id, None)
+        if event.strategy_id not in self._exiting:
+            self._forget_position(event.strategy_id)
+
+    def _forget_position(self, strategy_id: int) -> None:
+        self._drop_guard(strategy_id)
+        self._watch.forget(strategy_id)
+        self._alerted.discard(strategy_id)
+        self.cache.remove(strategy_id)
+
+    def _on_positions(self, event: ev.PositionsRead) -> None:
+        exit_desk.on_positions(self.desk, event)
+        if self.mode is Mode.SIMULATION:
+            return
+        guarded = [guard.booked.position for guard in self.guards.values()]
+        for alert in self._watch.shortfall_alerts(guarded, event.report):
+            self.desk.say(alert)
+        for position in guarded:
+            if self._watch.outside.is_closed_outside(position, event.report, self.desk.utc_ns):
+                self._close_outside(position, event.at_ns)
+
+    def _close_outside(self, position: Position, at_ns: int) -> None:
+        reason = "the broker holds nothing of it any more"
+        signal = Signal(
+            position.strategy_id, Rule.CLOSED_OUTSIDE, Action.HOLD, Urgency.NORMAL, None, None, None, reason, at_ns
+        )
+        self._watch.forget(position.strategy_id)
+        self.desk.say(Alert(Severity.WARNING, f"{position.strategy_name} closed outside the monitor", reason))
+        if self.mode is Mode.LIVE:
+            self._fire(signal, position, at_ns)
+        else:
+            self._drop_guard(position.strategy_id)
+
+    def _on_rows_closed(self, event: ev.RowsClosed) -> None:
+        if self.desk.unwritten.pop(event.exit_id, None) is not None:
+            self.desk.record(RowsWritten(event.exit_id))
+
+    def _on_operator(self, event: ev.OperatorExitRequested) -> None:
+        guard = self.guards.get(event.strategy_id)
+        if guard is None:
+            return
+        pnl = guard.booked.pnl
+        signal = Signal(
+            event.strategy_id,
+            Rule.OPERATOR,
+            Action.CLOSE_IMMEDIATELY,
+            Urgency.HIGH,
+            None,
+            None,
+            pnl,
+            "operator asked for it",
+            event.at_ns,
+        )
+        self._fire(signal, guard.booked.position, event.at_ns)
+
+    def _advance(self, at_ns: int) -> None:
+        exit_desk.advance(self.desk, at_ns)
+        for strategy_id, exit_id in list(self._exiting.items()):
+            if exit_id not in self.desk.exits:
+                self._finish(strategy_id, exit_id, at_ns)
+
+    def _finish(self, strategy_id: int, exit_id: str, at_ns: int) -> None:
+        """An exit left the desk: closed, or given up because the position is still there after all."""
+        del self._exiting[strategy_id]
+        record = self.desk.unwritten.get(exit_id)
+        self.cache.remove(strategy_id)
+        if record is not None:
+            self._closed_rows.update(leg.row_id for leg in record.legs)
+            self.finished.append(record)
+            self.counts.exits_finished += 1
+        waiting = self._opened.get(strategy_id)
+        if waiting is not None:
+            self._guard(ev.PositionOpened(waiting.position, waiting.levels, at_ns))

@@ -1,0 +1,171 @@
+"""The next orders of one leg: how many units may go, at which price, whether now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.exits.desk_state import AttemptRef
+from core.exits.exit_lifecycle import EXIT_TRANSITIONS, ExitTrigger, LegState, fire
+from core.exits.order_gate import closable_quantity
+from core.exits.order_plan import correlation_id_of, limit_price, slice_quantity
+from core.exits.running_exit import Attempt
+from core.model.commands import RequestQuotes, Severity, SubmitOrder
+from core.model.exit_levels import Rule, Urgency
+from core.model.journal_records import AttemptPrepared, ExitHalted
+from core.model.orders import OrderIntent, Validity
+from core.model.position import Product
+from core.model.session_time import NS_PER_MS, NS_PER_S
+
+if TYPE_CHECKING:
+    from core.exits.desk_state import DeskState
+    from core.exits.running_exit import RunningExit, RunningLeg
+    from core.model.market import Quote
+
+_POSITION_LAG_NS = 5 * NS_PER_S
+
+
+def send_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> None:
+    """Order whatever of the leg is neither closed nor reserved, if everything allows it now."""
+    if leg.state is not LegState.OPEN or leg.remaining <= 0 or not _may_send(desk, running, leg):
+        return
+    if at_ns < leg.next_send_ns:
+        desk.wake_at(leg.next_send_ns)
+        return
+    wanted = _closable(desk, running, leg, at_ns)
+    if wanted <= 0:
+        return
+    quote = _usable_quote(desk, running, leg, at_ns)
+    if quote is None:
+        return
+    new_round = not leg.live
+    if _send_slices(desk, running, leg, wanted, quote, at_ns) and new_round:
+        leg.rounds += 1
+        leg.quote_asked_ns = None
+        leg.next_send_ns = at_ns + desk.settings.round_interval_ms * NS_PER_MS
+
+
+def _may_send(desk: DeskState, running: RunningExit, leg: RunningLeg) -> bool:
+    if desk.stopping or desk.session_open is not True or running.signal.rule is Rule.CLOSED_OUTSIDE:
+        return False
+    if leg.leg.product is Product.INTRADAY and desk.ist_time is not None:
+        if desk.ist_time >= desk.settings.intraday_last_send:
+            # The broker squares off intraday positions himself from here on: a second order could reverse them.
+            desk.alert(
+                running, Severity.PAGE, "too late for an own intraday exit", "the broker's square-off is due; check it"
+            )
+            return False
+    return True
+
+
+def _closable(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> int:
+    """Units the gate lets through now; 0 when positions are not known well enough."""
+    holding, held = leg.leg.holding, desk.holdings
+    fresh = held.is_fresh(desk.last_ended_ns(holding), at_ns, desk.settings)
+    if fresh and held.report is not None:
+        take_base(desk, leg, at_ns)
+    elif running.signal.urgency is Urgency.HIGH and held.usable_when_unreadable(at_ns, desk.settings):
+        desk.alert(running, Severity.PAGE, "positions unreadable", "going on with the last good position report")
+    else:
+        desk.positions_wanted = True
+        return 0
+    model = held.model_net(holding)
+    if model is None or held.report is None:
+        return 0
+    return closable_quantity(
+        leg.side, leg.remaining, held.report.net(holding), model, desk.reserved(holding, leg.side.sign)
+    )
+
+
+def take_base(desk: DeskState, leg: RunningLeg, at_ns: int) -> None:
+    """Start the model of the holding at the broker's net, while nothing of ours is in the way of reading it."""
+    holding, held = leg.leg.holding, desk.holdings
+    if held.report is None or desk.has_live(holding):
+        return
+    untouched = holding not in held.bases or (
+        not leg.attempts and at_ns - desk.last_ended_ns(holding) > _POSITION_LAG_NS
+    )
+    if untouched:
+        held.rebase(holding, held.report.net(holding))
+
+
+def _usable_quote(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> Quote | None:
+    """The quote to price with. Later rounds want a young one and wait a second for it; then the newest known serves."""
+    settings = desk.settings
+    quote = desk.quote_of(leg.leg.instrument.key)
+    if quote is not None:
+        if at_ns - quote.received_ns <= settings.quote_max_age_ms * NS_PER_MS:
+            return quote
+        if leg.rounds == 0 and desk.feed_live:
+            # A quiet option on a live feed has not changed since its last packet.
+            return quote
+    desk.awaited_keys.add(leg.leg.instrument.key)
+    if leg.quote_asked_ns is None:
+        leg.quote_asked_ns = at_ns
+        desk.say(RequestQuotes((leg.leg.instrument.key,)))
+    waited_until = leg.quote_asked_ns + settings.quote_wait_ms * NS_PER_MS
+    if quote is not None and at_ns >= waited_until:
+        return quote
+    if quote is None and at_ns >= waited_until:
+        desk.alert(running, Severity.PAGE, f"no price for {leg.leg.instrument.key}", "the exit waits for a first price")
+        leg.quote_asked_ns = None
+    desk.wake_at(max(waited_until, at_ns + NS_PER_MS))
+    return None
+
+
+def _send_slices(desk: DeskState, running: RunningExit, leg: RunningLeg, wanted: int, quote: Quote, at_ns: int) -> bool:
+    """Send freeze slices until nothing is wanted or a budget says stop. True when at least one went out."""
+    round_number = leg.rounds if not leg.live else max(leg.rounds - 1, 0)
+    price = limit_price(leg.side, quote, leg.leg.instrument, round_number, desk.settings.ladder)
+    validity = Validity.IOC
+    if round_number >= desk.settings.ladder.ioc_rounds and desk.holdings.failing_since_ns is None:
+        validity = Validity.DAY
+    sent = False
+    while wanted > 0 and _within_budgets(desk, running, leg, at_ns):
+        quantity = slice_quantity(wanted, leg.leg.instrument)
+        number = _next_number(desk, running, leg)
+        corr = correlation_id_of(running.exit_id, leg.leg.row_id, number)
+        intent = OrderIntent(corr, leg.leg.holding, leg.side, quantity, price, validity=validity)
+        _prepare(desk, running, leg, Attempt(intent, number, prepared_ns=at_ns))
+        wanted -= quantity
+        sent = True
+    return sent
+
+
+def _within_budgets(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> bool:
+    if leg.attempts_that_count >= desk.settings.attempts_per_leg_per_day:
+        halt(desk, running, f"{leg.attempts_that_count} attempts on {leg.leg.instrument.symbol} did not close it")
+        return False
+    free_at = max(desk.second_budget.free_at(at_ns), leg.minute_budget.free_at(at_ns))
+    if free_at > at_ns:
+        desk.wake_at(free_at)
+        return False
+    return True
+
+
+def _next_number(desk: DeskState, running: RunningExit, leg: RunningLeg) -> int:
+    # A lost journal would compute the same ids again; the broker's order book of today says which are taken.
+    number = leg.attempts[-1].number + 1 if leg.attempts else 1
+    while correlation_id_of(running.exit_id, leg.leg.row_id, number) in desk.used_correlation_ids:
+        number += 1
+    return number
+
+
+def _prepare(desk: DeskState, running: RunningExit, leg: RunningLeg, attempt: Attempt) -> None:
+    corr = attempt.intent.correlation_id
+    leg.attempts.append(attempt)
+    leg.minute_budget.take(attempt.prepared_ns)
+    desk.second_budget.take(attempt.prepared_ns)
+    desk.used_correlation_ids.add(corr)
+    desk.attempts[corr] = AttemptRef(running, leg, attempt)
+    desk.record(AttemptPrepared(running.exit_id, leg.index, attempt.number, attempt.intent))
+    desk.say(SubmitOrder(attempt.intent))
+
+
+def halt(desk: DeskState, running: RunningExit, reason: str) -> None:
+    """Stop ordering for this exit until a person has looked. Its positions and orders are still watched."""
+    if running.halted_reason:
+        return
+    running.state = fire(EXIT_TRANSITIONS, running.state, ExitTrigger.HALT)
+    running.halted_reason = reason
+    desk.record(ExitHalted(running.exit_id, reason))
+    desk.alert(running, Severity.PAGE, "exit halted", reason)

@@ -1,0 +1,303 @@
+"""The guard of one position: its levels, its trailing stop, and the breaches that wait to be believed.
+
+How exit_rules is read here:
+- A position's P&L is clean when the newest quote of each leg was clean at its arrival; else it is suspect.
+- Suspect stop, trailing and theta breaches are confirmed when every suspect leg has shown a second, different quote while
+  the breach stood (a repeated packet is none); when the P&L at the best side of two-sided books breaches too; or when
+  the breach has stood `stop_confirm_max_ms`. P&L off the line ends a breach at once, even by a suspect quote: the quote
+  that returns from a spike is itself suspect for its jump, and nothing may fire on a P&L that is not breached.
+- Beyond the hard multiple (at it or past it), with all books two-sided, nothing is waited for.
+- With several legs, settling applies to all price rules. A breach that the clock finds counts no leg as updated.
+- A profit target fires on clean P&L only; its settling time runs from the breach, clean or not.
+- The peak rises, and the trailing stop arms, on clean P&L only, as evaluated: a spike must not lift the stop. Arming at 0
+  means armed from entry with a peak of 0. A remembered peak below the arming level does not arm.
+- Price rules need: session known to be open, P&L known, no stale leg. When one is missing, breaches are forgotten.
+- Time rules need a session known to be open too; no price. They are looked at when the clock is told, not on ticks.
+- The theta exit is judged like a stop at P&L 0 that has no hard multiple.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from core.exits.breach import Breach, pnl_at_best_side
+from core.exits.explain import Assessment, Threshold, assess, list_thresholds
+from core.exits.precedence import pick
+from core.exits.profit_and_loss import days_to_expiry
+from core.exits.quote_check import is_clean
+from core.exits.rules import PRICE_RULES, TIME_RULES, RuleFacts
+from core.model.session_time import NS_PER_MS, NS_PER_S
+from core.model.signals import Signal
+from core.position_cache_manager import OPEN_BOUND
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from core.exits.guard_settings import GuardSettings
+    from core.exits.rules import PriceRule, Verdict
+    from core.model.exit_levels import ExitLevels, Rule
+    from core.model.instrument import InstrumentKey
+    from core.model.market import Quote
+    from core.model.money import Paise
+    from core.position_cache_manager import BookedPosition
+
+
+class PositionGuard:
+    """Decides for one position. Give it the quotes for which the cache returned the position, and the time.
+
+    It has no memory of having fired: who acts on a signal calls `silence`, or drops the guard.
+    """
+
+    __slots__ = (
+        "_breaches",
+        "_date",
+        "_distrusted",
+        "_facts",
+        "_is_calm",
+        "_is_feed_live",
+        "_is_silent",
+        "_session_open",
+        "_settings",
+        "_started_ns",
+        "booked",
+        "levels",
+        "now_ns",
+    )
+
+    def __init__(
+        self, booked: BookedPosition, levels: ExitLevels, settings: GuardSettings, peak: Paise | None = None
+    ) -> None:
+        """`peak` is the remembered peak from before a restart, paise. Tell the time once before anything can fire."""
+        self.booked = booked
+        self.levels = levels
+        self.now_ns = 0
+        self._settings = settings
+        self._breaches: dict[Rule, Breach] = {}
+        self._date: date | None = None
+        self._session_open: bool | None = None
+        self._is_feed_live = False
+        self._is_calm = False
+        self._is_silent = False
+        self._started_ns: int | None = None
+        self._distrusted: dict[InstrumentKey, int] = {}
+        self._facts = RuleFacts(levels, _armed_peak(levels, peak))
+        self.rearm_band()
+
+    @property
+    def peak(self) -> Paise | None:
+        """The highest clean P&L since the trailing stop was armed, to be remembered. None while it is not armed."""
+        return self._facts.peak
+
+    @property
+    def armed(self) -> bool:
+        return self._facts.peak is not None
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """When a waiting breach has to be looked at again by `on_time`; None when nothing waits for the clock."""
+        settings = self._settings
+        waits = [settings.leg_settle_ms * NS_PER_MS, settings.stop_confirm_max_ms * NS_PER_MS]
+        due = [breach.since_ns + wait for breach in self._breaches.values() for wait in waits]
+        return min((at_ns for at_ns in due if at_ns > self.now_ns), default=None)
+
+    def on_quote(self, quote: Quote) -> Signal | None:
+        """Judge the P&L that this quote, already applied to the cache, has made."""
+        self.now_ns = max(self.now_ns, quote.received_ns)
+        verdict = pick(self._price_verdicts(quote.received_ns, quote.key))
+        return None if verdict is None else self._signal(verdict, quote.received_ns, quote.received_ns)
+
+    def on_time(
+        self,
+        at_ns: int,
+        ist: datetime,
+        *,
+        session_open: bool | None,
+        is_trading_day: bool | None,
+        feed_live: bool,
+    ) -> Signal | None:
+        """Judge what the clock decides: time rules, waiting breaches, staleness. `at_ns` monotonic, `ist` aware."""
+        self.now_ns = max(self.now_ns, at_ns)
+        if self._started_ns is None:
+            self._started_ns = at_ns
+        is_same_day = self._date == ist.date() and is_trading_day is self._facts.is_trading_day
+        is_same_state = session_open is self._session_open and feed_live and self._is_feed_live
+        if self._is_calm and is_same_day and is_same_state and self._is_before_square_off(ist):
+            return None
+        self._tell(ist, session_open=session_open, is_trading_day=is_trading_day, feed_live=feed_live)
+        verdicts = self._price_verdicts(at_ns, None)
+        if session_open is True:
+            verdicts.extend(verdict for rule in TIME_RULES if (verdict := rule.check(self._facts)) is not None)
+        self._is_calm = not verdicts and not self._breaches and not self._distrusted and self._is_inside_band()
+        verdict = pick(verdicts)
+        return None if verdict is None else self._signal(verdict, at_ns, None)
+
+    def distrust(self, key: InstrumentKey, at_ns: int) -> None:
+        """A quiet instrument could not be verified: it is stale until a quote arrives after `at_ns`."""
+        self._distrusted[key] = at_ns
+        self._is_calm = False
+
+    def silence(self) -> None:
+        """Let no tick through any more: the position is being closed."""
+        self._is_silent = True
+        self.rearm_band()
+
+    def rearm_band(self) -> None:
+        """Set the band of the booked position so that a P&L inside it can neither fire a rule nor move the peak."""
+        booked = self.booked
+        if self._is_silent:
+            booked.lower, booked.upper, booked.watched = -OPEN_BOUND, OPEN_BOUND, False
+            return
+        lower, upper = -OPEN_BOUND, OPEN_BOUND
+        for rule in PRICE_RULES:
+            line = rule.line(self._facts)
+            if line is not None and rule.is_loss:
+                lower = max(lower, line)
+            elif line is not None:
+                upper = min(upper, line)
+        trailing = self.levels.trailing
+        if trailing is not None:
+            upper = min(upper, trailing.arm if self.peak is None else self.peak + 1)
+        booked.lower, booked.upper, booked.watched = lower, upper, bool(self._breaches)
+
+    def stale_keys(self, at_ns: int) -> tuple[InstrumentKey, ...]:
+        """Instruments whose price may not fire a rule: the feed is down and the quote too old, or verification failed."""
+        return tuple(dict.fromkeys(slot.key for slot in self.booked.slots if self._is_stale(slot.quote, at_ns)))
+
+    def keys_to_ask(self, at_ns: int) -> tuple[InstrumentKey, ...]:
+        """Instruments to ask REST for: no price yet, stale, or quiet for `quiet_verify_s`."""
+        oldest_ns = at_ns - int(self._settings.quiet_verify_s * NS_PER_S)
+        return tuple(
+            dict.fromkeys(
+                slot.key
+                for slot in self.booked.slots
+                if slot.quote is None or slot.quote.received_ns <= oldest_ns or self._is_stale(slot.quote, at_ns)
+            )
+        )
+
+    def assessment(self) -> Assessment:
+        """What the dashboard shows, as of the newest quote or time told."""
+        return assess(
+            self.booked,
+            self._facts,
+            self._breaches,
+            session_open=self._session_open,
+            stale=self.stale_keys(self.now_ns),
+            suspects=self._suspects(),
+            now_ns=self.now_ns,
+            started_ns=self._started_ns,
+        )
+
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """Every rule in force, with the P&L at which it fires now and where its level came from."""
+        return list_thresholds(self._facts)
+
+    def _tell(
+        self, ist: datetime, *, session_open: bool | None, is_trading_day: bool | None, feed_live: bool
+    ) -> None:
+        self._date = ist.date()
+        self._session_open = session_open
+        self._is_feed_live = feed_live
+        days = days_to_expiry(self.booked.position, self._date)
+        self._facts = replace(self._facts, days=days, ist_time=ist.time(), is_trading_day=is_trading_day)
+
+    def _price_verdicts(self, at_ns: int, ticked: InstrumentKey | None) -> list[Verdict]:
+        pnl = self.booked.pnl
+        self._is_calm = False
+        verdicts: list[Verdict] = []
+        if pnl is None or self._session_open is not True or self.stale_keys(at_ns):
+            self._breaches.clear()
+            self.rearm_band()
+            return verdicts
+        suspects = self._suspects()
+        if not suspects:
+            self._raise_peak(pnl)
+        for rule in PRICE_RULES:
+            line = rule.line(self._facts)
+            if line is None or not rule.is_breached(pnl, line):
+                self._breaches.pop(rule.rule, None)
+                continue
+            breach = self._breaches.get(rule.rule)
+            if breach is None:
+                breach = self._breaches[rule.rule] = Breach(self.booked, at_ns, ticked)
+            breach.note_updates()
+            if self._may_fire(rule, breach, pnl, suspects, at_ns):
+                verdicts.append(rule.verdict(self._facts, pnl, line))
+        self.rearm_band()
+        return verdicts
+
+    def _may_fire(
+        self, rule: PriceRule, breach: Breach, pnl: Paise, suspects: tuple[int, ...], at_ns: int
+    ) -> bool:
+        waited_ms = (at_ns - breach.since_ns) / NS_PER_MS
+        is_settled = breach.is_settled() or waited_ms >= self._settings.leg_settle_ms
+        if not rule.is_loss:
+            return not suspects and is_settled
+        best = pnl_at_best_side(self.booked)
+        hard = rule.hard_line(self._facts, self._settings.hard_stop_multiple)
+        if hard is not None and pnl <= hard and best is not None:
+            return True
+        line = rule.line(self._facts)
+        return is_settled and (
+            not suspects
+            or breach.is_repeated(suspects)
+            or (best is not None and line is not None and best <= line)
+            or waited_ms >= self._settings.stop_confirm_max_ms
+        )
+
+    def _suspects(self) -> tuple[int, ...]:
+        """Legs whose newest quote was not clean when it arrived. Only asked while every leg has one."""
+        suspects: list[int] = []
+        for leg, slot in enumerate(self.booked.slots):
+            quote = slot.quote
+            tick = self.booked.position.legs[leg].instrument.tick
+            age_ns = 0 if quote is None else quote.received_ns - slot.previous_ns
+            if quote is None or not is_clean(quote, slot.previous_mark, age_ns, tick, self._settings.quote_limits):
+                suspects.append(leg)
+        return tuple(suspects)
+
+    def _is_stale(self, quote: Quote | None, at_ns: int) -> bool:
+        if quote is None:
+            return False
+        failed_ns = self._distrusted.get(quote.key)
+        if failed_ns is not None:
+            if quote.received_ns <= failed_ns:
+                return True
+            del self._distrusted[quote.key]
+        return not self._is_feed_live and at_ns - quote.received_ns > self._settings.mark_stale_s * NS_PER_S
+
+    def _raise_peak(self, pnl: Paise) -> None:
+        trailing, peak = self.levels.trailing, self._facts.peak
+        if trailing is not None and pnl >= (trailing.arm if peak is None else peak + 1):
+            self._facts = replace(self._facts, peak=pnl)
+
+    def _is_inside_band(self) -> bool:
+        pnl = self.booked.pnl
+        return pnl is not None and self.booked.lower < pnl < self.booked.upper
+
+    def _is_before_square_off(self, ist: datetime) -> bool:
+        level = self.levels.square_off
+        return level is None or ist.time() < level.at
+
+    def _signal(self, verdict: Verdict, at_ns: int, tick_received_ns: int | None) -> Signal:
+        return Signal(
+            strategy_id=self.booked.position.strategy_id,
+            rule=verdict.rule,
+            action=verdict.action,
+            urgency=verdict.urgency,
+            threshold=verdict.threshold,
+            observed=verdict.observed,
+            pnl=self.booked.pnl,
+            reason=verdict.reason,
+            decided_ns=at_ns,
+            tick_received_ns=tick_received_ns,
+        )
+
+
+def _armed_peak(levels: ExitLevels, peak: Paise | None) -> Paise | None:
+    trailing = levels.trailing
+    if trailing is None:
+        return None
+    if trailing.arm == 0:
+        return max(peak or 0, 0)
+    return peak if peak is not None and peak >= trailing.arm else None

@@ -1,0 +1,152 @@
+"""From journal records back to the exits they describe: a pure fold. Nothing is ever sent because a record says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.exits.desk_state import AttemptRef
+from core.exits.exit_lifecycle import AttemptState, AttemptTrigger, ExitState
+from core.exits.order_gate import per_minute
+from core.exits.running_exit import Attempt, RunningExit, start_legs
+from core.model.journal_records import (
+    AttemptAbsent,
+    AttemptObserved,
+    AttemptPrepared,
+    AttemptRefused,
+    ExitFinished,
+    ExitHalted,
+    ExitStarted,
+    JournalRecord,
+    RowsWritten,
+)
+from core.model.orders import OrderReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from core.exits.desk_state import DeskState
+    from core.model.signals import ExitRecord
+
+
+@dataclass(slots=True)
+class Restored:
+    """What the journal says: exits to go on with, rows still to be written, and what was closed before.
+
+    `generations`: newest generation per strategy id. `closed_rows`: trade rows that an exit has closed at the broker.
+    """
+
+    running: dict[str, RunningExit] = field(default_factory=dict)
+    unwritten: dict[str, ExitRecord] = field(default_factory=dict)
+    generations: dict[int, int] = field(default_factory=dict)
+    closed_rows: set[int] = field(default_factory=set)
+    correlation_ids: set[str] = field(default_factory=set)
+
+
+def fold(records: Iterable[JournalRecord], desk: DeskState, at_ns: int) -> Restored:
+    """Replay the journal. An attempt without an end is UNKNOWN from now on, or WORKING when its order id is known."""
+    restored = Restored()
+    for record in records:
+        _apply(restored, record, desk, at_ns)
+    for running in restored.running.values():
+        for attempt in running.attempts:
+            if attempt.state is AttemptState.PREPARED:
+                attempt.fire(AttemptTrigger.OUTCOME_LOST, at_ns)
+    return restored
+
+
+def _apply(restored: Restored, record: JournalRecord, desk: DeskState, at_ns: int) -> None:
+    match record:
+        case ExitStarted():
+            _start(restored, record, desk, at_ns)
+        case AttemptPrepared():
+            _prepare(restored, record, at_ns)
+        case AttemptObserved():
+            _observe(restored, record, at_ns)
+        case AttemptRefused(exit_id, correlation_id, _):
+            _end(restored, exit_id, correlation_id, AttemptState.REFUSED, at_ns)
+        case AttemptAbsent(exit_id, correlation_id):
+            _end(restored, exit_id, correlation_id, AttemptState.ABSENT, at_ns)
+        case ExitHalted(exit_id, reason):
+            running = restored.running.get(exit_id)
+            if running is not None:
+                running.state, running.halted_reason = ExitState.HALTED, reason
+        case ExitFinished(exit_id, exit_record):
+            restored.running.pop(exit_id, None)
+            restored.unwritten[exit_id] = exit_record
+            restored.closed_rows.update(leg.row_id for leg in exit_record.legs)
+        case RowsWritten(exit_id):
+            restored.unwritten.pop(exit_id, None)
+
+
+def _start(restored: Restored, record: ExitStarted, desk: DeskState, at_ns: int) -> None:
+    budgets = tuple(per_minute(desk.settings.attempts_per_leg_per_minute) for _ in record.position.legs)
+    strategy_id = record.position.strategy_id
+    restored.generations[strategy_id] = max(restored.generations.get(strategy_id, 0), record.generation)
+    restored.running[record.exit_id] = RunningExit(
+        exit_id=record.exit_id,
+        generation=record.generation,
+        signal=record.signal,
+        position=record.position,
+        legs=start_legs(record.position, budgets),
+        started_ns=at_ns,
+    )
+
+
+def _prepare(restored: Restored, record: AttemptPrepared, at_ns: int) -> None:
+    restored.correlation_ids.add(record.intent.correlation_id)
+    running = restored.running.get(record.exit_id)
+    if running is not None:
+        leg = running.legs[record.leg]
+        leg.attempts.append(Attempt(record.intent, record.number, prepared_ns=at_ns))
+        leg.rounds = len(leg.attempts)
+
+
+def _find(restored: Restored, exit_id: str, correlation_id: str) -> Attempt | None:
+    running = restored.running.get(exit_id)
+    if running is None:
+        return None
+    return next((a for a in running.attempts if a.intent.correlation_id == correlation_id), None)
+
+
+def _observe(restored: Restored, record: AttemptObserved, at_ns: int) -> None:
+    attempt = _find(restored, record.exit_id, record.correlation_id)
+    if attempt is None:
+        return
+    intent = attempt.intent
+    attempt.fold(
+        OrderReport(
+            order_id=record.order_id,
+            correlation_id=record.correlation_id,
+            holding=intent.holding,
+            side=intent.side,
+            quantity=intent.quantity,
+            filled=record.filled,
+            status=record.status,
+            average_price=record.average_price,
+            reason=record.reason,
+        ),
+        at_ns,
+    )
+
+
+def _end(restored: Restored, exit_id: str, correlation_id: str, state: AttemptState, at_ns: int) -> None:
+    attempt = _find(restored, exit_id, correlation_id)
+    if attempt is not None:
+        attempt.state, attempt.ended_ns = state, at_ns
+
+
+def adopt(desk: DeskState, restored: Restored) -> None:
+    """Put the restored exits into an empty desk."""
+    desk.exits.update(restored.running)
+    desk.unwritten.update(restored.unwritten)
+    desk.used_correlation_ids |= restored.correlation_ids
+    for running in restored.running.values():
+        for leg in running.legs:
+            for attempt in leg.attempts:
+                corr = attempt.intent.correlation_id
+                desk.attempts[corr] = AttemptRef(running, leg, attempt)
+                if attempt.order_id:
+                    desk.correlation_by_order[attempt.order_id] = corr
+                if attempt.filled:
+                    desk.holdings.add_own_fill(attempt.intent.holding, attempt.intent.side.sign * attempt.filled)

@@ -1,0 +1,193 @@
+"""Facts the engine is told, in the past tense: a closed union. `at_ns` is always the monotonic clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from core.model.exit_levels import ExitLevels
+    from core.model.market import Quote
+    from core.model.orders import OrderReport, Refusal, TradeReport
+    from core.model.position import Position, PositionReport
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteArrived:
+    quote: Quote
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """The clock, told at every deadline the engine asked for and at least four times a second.
+
+    `utc_ns` is the wall clock. `session_open` is the calendar's word: True, False, or None when it does not know.
+    `is_trading_day` likewise.
+    """
+
+    at_ns: int
+    utc_ns: int
+    session_open: bool | None
+    is_trading_day: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionOpened:
+    """A position to guard: new, or changed in its rows or levels. Replaces what was known of the strategy_id.
+
+    `peak` is the highest P&L remembered from before a restart (paise), None when there is none.
+    """
+
+    position: Position
+    levels: ExitLevels
+    at_ns: int
+    peak: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionGone:
+    """The store no longer lists any open row of the strategy."""
+
+    strategy_id: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStateChanged:
+    """`is_live`: the price connection delivers data. False makes marks older than the stale limit unusable."""
+
+    is_live: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPosted:
+    """The bytes of the order are on the wire. `durable_ns`: when its journal record was on disk."""
+
+    correlation_id: str
+    durable_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAccepted:
+    """The broker took the request (200 with an order id). Not yet the exchange."""
+
+    correlation_id: str
+    order_id: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRefused:
+    """The broker refused for certain: no order exists."""
+
+    correlation_id: str
+    refusal: Refusal
+    reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderOutcomeUnknown:
+    """Sent, and no answer that proves anything. Counts as live until it is found or proved absent."""
+
+    correlation_id: str
+    reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReported:
+    """The broker's word on one order, from any source: order by id, order book, order update."""
+
+    report: OrderReport
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAbsenceSeen:
+    """One successful look-up by correlation id AND one successful read of the whole order book AND of the trade book found nothing.
+
+    An error in any of the three is not this event. `unexplained_trades`: trades on the key that no known order explains.
+    """
+
+    correlation_id: str
+    unexplained_trades: bool
+    requested_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBookRead:
+    """The whole order book of the day as read in one call."""
+
+    reports: tuple[OrderReport, ...]
+    requested_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TradeBookRead:
+    trades: tuple[TradeReport, ...]
+    requested_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PositionsRead:
+    report: PositionReport
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerReadFailed:
+    """A read gave no usable answer. Never "flat", never "absent". `what` is the command's class name."""
+
+    what: str
+    reason: str
+    at_ns: int
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsClosed:
+    """The store confirmed that the rows of an exit are closed."""
+
+    exit_id: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorExitRequested:
+    strategy_id: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """No new triggers from now on; running exits are left as they are."""
+
+    at_ns: int
+
+
+Event: TypeAlias = (
+    QuoteArrived
+    | TimePassed
+    | PositionOpened
+    | PositionGone
+    | FeedStateChanged
+    | OrderPosted
+    | OrderAccepted
+    | OrderRefused
+    | OrderOutcomeUnknown
+    | OrderReported
+    | OrderAbsenceSeen
+    | OrderBookRead
+    | TradeBookRead
+    | PositionsRead
+    | BrokerReadFailed
+    | RowsClosed
+    | OperatorExitRequested
+    | StopRequested
+)

@@ -1,0 +1,240 @@
+"""Open positions in memory: which quote touches which position, and the P&L of each, kept by differences.
+
+`apply` is the tick path. It allocates nothing while no position leaves its band.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from core.model.market import QuoteSource, mark_of
+from core.model.session_time import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence, Set
+
+    from core.model.instrument import InstrumentKey
+    from core.model.market import Quote
+    from core.model.money import Paise
+    from core.model.position import Position
+
+OPEN_BOUND: Final[Paise] = 2**62
+"""No bound on this side: beyond any real P&L."""
+ABSURD_MULTIPLE: Final = 100
+REFUSAL_LIMIT_NS: Final = 2 * NS_PER_S
+"""A wrong baseline (one freak first price, one exchange time from the future) must not blind a position for good: what an
+instrument has said without a break for this long is taken as the new baseline."""
+
+_NOTHING: Final[tuple[BookedPosition, ...]] = ()
+
+
+class InstrumentSlot:
+    """The newest accepted quote of one instrument, and what it replaced. `mark` is paise, None before the first quote.
+
+    `previous_mark` and `previous_ns` (monotonic) belong to the quote before; None and 0 when there was none.
+    `updates` counts accepted quotes, repeats included.
+    """
+
+    __slots__ = (
+        "exchange_time",
+        "holders",
+        "key",
+        "mark",
+        "previous_mark",
+        "previous_ns",
+        "quote",
+        "refused_since_ns",
+        "updates",
+    )
+
+    def __init__(self, key: InstrumentKey) -> None:
+        self.key = key
+        self.mark: Paise | None = None
+        self.quote: Quote | None = None
+        self.previous_mark: Paise | None = None
+        self.previous_ns = 0
+        self.updates = 0
+        self.exchange_time = 0
+        self.refused_since_ns: int | None = None
+        self.holders: list[tuple[BookedPosition, int]] = []
+        """Positions with legs on this instrument, each with its net signed units here."""
+
+    def gives_in(self, received_ns: int) -> bool:
+        """Whether a quote that ought to be dropped is taken after all, because nothing else has come for so long."""
+        if self.refused_since_ns is None:
+            self.refused_since_ns = received_ns
+        return received_ns - self.refused_since_ns >= REFUSAL_LIMIT_NS
+
+    def recount_holders(self) -> None:
+        for booked, _ in self.holders:
+            booked.recount()
+
+    def holders_outside(self, change: Paise) -> Sequence[BookedPosition]:
+        """Move the holders' P&L by `change` paise per unit; return those that are watched or out of their band."""
+        outside: list[BookedPosition] | None = None
+        for booked, units in self.holders:
+            pnl = booked.pnl
+            if pnl is not None:
+                booked.pnl = pnl = pnl + units * change
+                if booked.lower < pnl < booked.upper and not booked.watched:
+                    continue
+            elif not booked.watched:
+                continue
+            if outside is None:
+                outside = []
+            outside.append(booked)
+        return _NOTHING if outside is None else outside
+
+
+class BookedPosition:
+    """One open position and its running P&L. Written only by the cache, except the band, which its guard sets.
+
+    `pnl` is paise, None while any leg has no mark or no entry; `missing` counts those legs. The band is open:
+    `apply` returns the position when P&L ≤ `lower`, P&L ≥ `upper`, or `watched`. `slots[i]` belongs to `position.legs[i]`.
+    """
+
+    __slots__ = ("lower", "missing", "pnl", "position", "realised", "slots", "upper", "watched")
+
+    def __init__(self, position: Position, slots: tuple[InstrumentSlot, ...], realised: Paise) -> None:
+        self.position = position
+        self.slots = slots
+        self.realised = realised
+        self.pnl: Paise | None = None
+        self.missing = len(slots)
+        self.lower = -OPEN_BOUND
+        self.upper = OPEN_BOUND
+        self.watched = False
+        self.recount()
+
+    def quote_of(self, leg: int) -> Quote | None:
+        """The newest accepted quote of the leg's instrument."""
+        return self.slots[leg].quote
+
+    def updates_of(self, leg: int) -> int:
+        """How many quotes of the leg's instrument were accepted, repeats included."""
+        return self.slots[leg].updates
+
+    def recount(self) -> None:
+        """Compute `missing` and `pnl` from scratch."""
+        total = self.realised
+        missing = 0
+        for leg, slot in zip(self.position.legs, self.slots, strict=True):
+            if leg.entry is None or slot.mark is None:
+                missing += 1
+            else:
+                total += leg.units * (slot.mark - leg.entry)
+        self.missing = missing
+        self.pnl = None if missing else total
+
+
+class PositionCacheManager:
+    """All open positions by strategy_id, and the slots of the instruments they hold.
+
+    `late` counts quotes dropped for an older exchange time, `absurd` those dropped for a price beyond 100 × the mark.
+    """
+
+    __slots__ = ("_added", "_booked", "_removed", "_slots", "absurd", "late")
+
+    def __init__(self) -> None:
+        self._booked: dict[int, BookedPosition] = {}
+        self._slots: dict[InstrumentKey, InstrumentSlot] = {}
+        self._added: set[InstrumentKey] = set()
+        self._removed: set[InstrumentKey] = set()
+        self.late = 0
+        self.absurd = 0
+
+    def put(self, position: Position, realised: Paise = 0) -> BookedPosition:
+        """Book the position in place of what was booked under its strategy_id. Known marks are kept.
+
+        `realised` is what was already earned or lost on it in paise. The band starts open.
+        """
+        units: dict[InstrumentKey, int] = {}
+        for leg in position.legs:
+            units[leg.instrument.key] = units.get(leg.instrument.key, 0) + leg.units
+        for key in units:
+            if key not in self._slots:
+                self._slots[key] = InstrumentSlot(key)
+                self._note_change(key, self._added, self._removed)
+        booked = BookedPosition(position, tuple(self._slots[leg.instrument.key] for leg in position.legs), realised)
+        for key, held in units.items():
+            self._slots[key].holders.append((booked, held))
+        replaced = self._booked.get(position.strategy_id)
+        if replaced is not None:
+            self._release(replaced)
+        self._booked[position.strategy_id] = booked
+        return booked
+
+    def remove(self, strategy_id: int) -> None:
+        """Forget the position; does nothing when it is not booked."""
+        booked = self._booked.pop(strategy_id, None)
+        if booked is not None:
+            self._release(booked)
+
+    def get(self, strategy_id: int) -> BookedPosition | None:
+        return self._booked.get(strategy_id)
+
+    def booked(self) -> Sequence[BookedPosition]:
+        return tuple(self._booked.values())
+
+    def keys(self) -> Set[InstrumentKey]:
+        """Instruments that some position holds: a live view."""
+        return self._slots.keys()
+
+    def slot_of(self, key: InstrumentKey) -> InstrumentSlot | None:
+        return self._slots.get(key)
+
+    def take_key_changes(self) -> tuple[frozenset[InstrumentKey], frozenset[InstrumentKey]]:
+        """Instruments (added, removed) since the last call, net: what came and went in between is in neither."""
+        changes = frozenset(self._added), frozenset(self._removed)
+        self._added.clear()
+        self._removed.clear()
+        return changes
+
+    def apply(self, quote: Quote) -> Sequence[BookedPosition]:
+        """Fold one quote in; return the positions it touches that are watched or out of their band.
+
+        Dropped and counted: an exchange time older than the newest one the feed gave for the instrument (equal is
+        fine: it does not advance when only the book changes), and a last price or mark above 100 × the mark before.
+        Both are accepted after all when nothing better came for `REFUSAL_LIMIT_NS` since the first of them.
+        """
+        slot = self._slots.get(quote.key)
+        if slot is None:
+            return _NOTHING
+        _, last, bid, ask, _, _, exchange_time, received_ns, source = quote
+        mark = mark_of(last, bid, ask)
+        before = slot.mark
+        is_late = exchange_time is not None and exchange_time < slot.exchange_time
+        is_absurd = before is not None and (last > ABSURD_MULTIPLE * before or mark > ABSURD_MULTIPLE * before)
+        if is_late or is_absurd:
+            if not slot.gives_in(received_ns):
+                self.late += is_late
+                self.absurd += is_absurd
+                return _NOTHING
+            slot.exchange_time = 0
+        slot.refused_since_ns = None
+        if exchange_time is not None and source is QuoteSource.FEED:
+            slot.exchange_time = exchange_time
+        if slot.quote is not None:
+            slot.previous_mark = before
+            slot.previous_ns = slot.quote.received_ns
+        slot.mark = mark
+        slot.quote = quote
+        slot.updates += 1
+        if before is None:
+            slot.recount_holders()
+            return slot.holders_outside(0)
+        return slot.holders_outside(mark - before)
+
+    def _release(self, booked: BookedPosition) -> None:
+        for slot in set(booked.slots):
+            slot.holders = [holder for holder in slot.holders if holder[0] is not booked]
+            if not slot.holders:
+                del self._slots[slot.key]
+                self._note_change(slot.key, self._removed, self._added)
+
+    @staticmethod
+    def _note_change(key: InstrumentKey, now: set[InstrumentKey], before: set[InstrumentKey]) -> None:
+        if key in before:
+            before.remove(key)
+        else:
+            now.add(key)

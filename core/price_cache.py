@@ -1,0 +1,162 @@
+"""Newest price of each watched instrument, in memory. `take` is the one function of it on the tick path.
+
+Between two drains a slot folds what came: newest quote, highest and lowest last price, count. Nothing is dropped and
+nothing grows: memory is bounded by the number of instruments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from core.dhan.feed_packets import FullPacket, OpenInterest, PreviousClose, QuotePacket, Ticker, to_quote
+from core.dhan.segments import feed_id_of
+from core.model.session_time import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from core.dhan.feed_packets import Packet
+    from core.model.instrument import InstrumentKey
+    from core.model.market import Quote
+    from core.model.money import Paise
+
+TIME_LIE_AFTER_NS: Final = 2 * NS_PER_S
+"""For so long only older trade times have come: then the newest one was the wrong one, and the older are believed."""
+
+
+class FoldedPrice(NamedTuple):
+    """What came for one instrument since the last drain. Prices in paise, `count` of updates."""
+
+    quote: Quote
+    high: Paise
+    low: Paise
+    count: int
+
+
+@dataclass(slots=True)
+class PriceCounts:
+    """`unwatched`: packets of instruments nobody asked for. `out_of_order`: updates older than what was known."""
+
+    taken: int = 0
+    unwatched: int = 0
+    out_of_order: int = 0
+
+
+class PriceSlot:
+    """One instrument. `previous_close` in paise and `open_interest` in units are None until delivered."""
+
+    __slots__ = ("count", "high", "key", "low", "older_since_ns", "open_interest", "previous_close", "quote")
+
+    def __init__(self, key: InstrumentKey) -> None:
+        self.key = key
+        self.quote: Quote | None = None
+        self.high: Paise = 0
+        self.low: Paise = 0
+        self.count = 0
+        self.previous_close: Paise | None = None
+        self.open_interest: int | None = None
+        self.older_since_ns: int | None = None
+
+
+class PriceCache:
+    def __init__(self) -> None:
+        self._slots: dict[int, PriceSlot] = {}
+        self._changed: list[PriceSlot] = []
+        self.counts = PriceCounts()
+
+    def watch(self, keys: Collection[InstrumentKey]) -> None:
+        """Keep exactly these instruments. The prices of those that stay are kept."""
+        wanted = {feed_id_of(key): key for key in keys}
+        for feed_id in self._slots.keys() - wanted.keys():
+            del self._slots[feed_id]
+        for feed_id, key in wanted.items():
+            if feed_id not in self._slots:
+                self._slots[feed_id] = PriceSlot(key)
+        self._changed = [slot for slot in self._changed if self._slots.get(feed_id_of(slot.key)) is slot]
+
+    def take(self, packet: Packet, received_ns: int) -> Quote | None:
+        """Store a feed packet; return the quote it makes, None when it makes none. `received_ns` is monotonic."""
+        slot = self._slots.get(packet[0])
+        if slot is None:
+            self.counts.unwatched += 1
+            return None
+        if isinstance(packet, FullPacket | Ticker | QuotePacket):
+            quote = to_quote(packet, slot.key, received_ns)
+            return None if quote is None else self._store(slot, quote)
+        if isinstance(packet, OpenInterest):
+            slot.open_interest = packet.interest
+        elif isinstance(packet, PreviousClose):
+            slot.previous_close = packet.close
+        return None
+
+    def put(self, quote: Quote) -> Quote | None:
+        """Store a quote from REST or a cache; None when it is not watched or older than what is known."""
+        slot = self._slots.get(feed_id_of(quote.key))
+        if slot is None:
+            self.counts.unwatched += 1
+            return None
+        return self._store(slot, quote)
+
+    def _store(self, slot: PriceSlot, quote: Quote) -> Quote | None:
+        known = slot.quote
+        if known is not None and _is_older(quote, known) and not _older_for_long(slot, quote.received_ns):
+            self.counts.out_of_order += 1
+            return None
+        slot.older_since_ns = None
+        slot.quote = quote
+        self.counts.taken += 1
+        last = quote.last
+        if slot.count == 0:
+            self._changed.append(slot)
+            slot.high = slot.low = last
+        elif last > slot.high:
+            slot.high = last
+        elif last < slot.low:
+            slot.low = last
+        slot.count += 1
+        return quote
+
+    def slot(self, key: InstrumentKey) -> PriceSlot | None:
+        return self._slots.get(feed_id_of(key))
+
+    def quote(self, key: InstrumentKey) -> Quote | None:
+        slot = self._slots.get(feed_id_of(key))
+        return None if slot is None else slot.quote
+
+    def age_ns(self, key: InstrumentKey, now_ns: int) -> int | None:
+        """Nanoseconds since the newest price came; None while none has."""
+        quote = self.quote(key)
+        return None if quote is None else now_ns - quote.received_ns
+
+    def older_than(self, keys: Iterable[InstrumentKey], limit_ns: int, now_ns: int) -> tuple[InstrumentKey, ...]:
+        """The keys without a price of at most this age, those without any first, then the oldest first."""
+        found: list[tuple[int, InstrumentKey]] = []
+        for key in keys:
+            quote = self.quote(key)
+            if quote is None:
+                found.append((-1, key))
+            elif now_ns - quote.received_ns > limit_ns:
+                found.append((quote.received_ns, key))
+        return tuple(key for _, key in sorted(found))
+
+    def drain(self) -> list[FoldedPrice]:
+        """Everything that changed since the last drain, folded, and begin anew."""
+        changed, self._changed = self._changed, []
+        folded: list[FoldedPrice] = []
+        for slot in changed:
+            if slot.quote is not None:
+                folded.append(FoldedPrice(slot.quote, slot.high, slot.low, slot.count))
+            slot.count = 0
+        return folded
+
+
+def _is_older(quote: Quote, known: Quote) -> bool:
+    new, old = quote.exchange_time, known.exchange_time
+    return new is not None and old is not None and new < old
+
+
+def _older_for_long(slot: PriceSlot, now_ns: int) -> bool:
+    if slot.older_since_ns is None:
+        slot.older_since_ns = now_ns
+    return now_ns - slot.older_since_ns >= TIME_LIE_AFTER_NS

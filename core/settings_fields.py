@@ -1,0 +1,199 @@
+"""Every option with its unit, bounds and default. The environment name of an option is its field name in capitals.
+
+The description finishes the sentence "Set X to …" of an error message.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from datetime import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+"""The folder of realtime_automated_monitor.py. Relative paths start here, whatever the current directory."""
+
+_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+
+
+class MarketHours(StrEnum):
+    CALENDAR = "calendar"
+    ALWAYS = "always"
+
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+def _clock(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = _CLOCK.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("expected a clock time hh:mm or hh:mm:ss")
+    hour, minute, second = (int(part or 0) for part in found.groups())
+    return time(hour, minute, second)
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _rising(rungs: tuple[int, ...]) -> tuple[int, ...]:
+    if any(later <= earlier for earlier, later in itertools.pairwise(rungs)):
+        raise ValueError("expected each offset to be larger than the one before")
+    return rungs
+
+
+def _under_root(path: Path) -> Path:
+    return ROOT / path.expanduser()
+
+
+def _web(url: str) -> str:
+    if re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", url) is None:
+        raise ValueError("expected http:// or https:// and a host")
+    return url.rstrip("/")
+
+
+def _socket(url: str) -> str:
+    if re.fullmatch(r"wss?://[^\s/?#]+[^\s?#]*", url) is None:
+        raise ValueError("expected ws:// or wss:// and a host")
+    return url
+
+
+def _master(place: str) -> str:
+    return _web(place) if "://" in place else str(_under_root(Path(place)))
+
+
+def _header_safe(secret: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]+", secret.get_secret_value()) is None:
+        raise ValueError("expected printable ASCII without blanks")
+    return secret
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Milliseconds = Annotated[int, Field(gt=0, le=86_400_000)]
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Percent = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]
+Days = Annotated[int, Field(ge=0, le=3_650)]
+ClockTime = Annotated[time, BeforeValidator(_clock)]
+Rungs = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=10_000)], ...],
+    BeforeValidator(_split),
+    AfterValidator(_rising),
+    Field(min_length=1, max_length=20),
+]
+LocalPath = Annotated[Path, AfterValidator(_under_root)]
+WebUrl = Annotated[str, AfterValidator(_web)]
+SocketUrl = Annotated[str, AfterValidator(_socket)]
+Secret = Annotated[SecretStr, AfterValidator(_header_safe)]
+AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+Profile = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+
+class PlaceOptions(BaseModel):
+    """Accounts, addresses, files."""
+
+    dhan_client_id: AccountId | None = Field(None, description="your Dhan client id")
+    dhan_access_token: Secret | None = Field(None, description="the access token from Dhan's web site")
+    dhan_pin: Secret | None = Field(None, description="the six digits of your Dhan PIN")
+    dhan_totp_secret: Secret | None = Field(None, description="the secret that Dhan showed when TOTP was set up")
+    dhan_api_url: WebUrl = Field("https://api.dhan.co/v2", description="the REST address, with /v2")
+    dhan_feed_url: SocketUrl = Field("wss://api-feed.dhan.co", description="the market feed's ws:// address")
+    dhan_order_update_url: SocketUrl = Field("wss://api-order-update.dhan.co", description="the ws:// address")
+    dhan_auth_url: WebUrl = Field("https://auth.dhan.co", description="the host of /app/generateAccessToken")
+    dhan_instruments: Annotated[str, AfterValidator(_master)] = Field(
+        "https://images.dhan.co/api-data/api-scrip-master-detailed.csv", description="a URL or a path of the CSV file"
+    )
+    live_trading_account: AccountId | None = Field(None, description="the same text as DHAN_CLIENT_ID")
+    supabase_url: WebUrl | None = Field(None, description="the project's https:// address")
+    supabase_key: Secret | None = Field(None, description="the project's service role or anon key")
+    trades_db: LocalPath = Field(ROOT / "logs" / "trades.db", description="the path of the SQLite file with the trades")
+    redis_url: Secret | None = Field(None, description="redis://host:port/number")
+    redis_host: str | None = Field(None, pattern=r"^\S+$", description="a host name")
+    redis_port: Annotated[int, Field(ge=1, le=65_535)] = Field(6379, description="a port number")
+    state_dir: LocalPath = Field(ROOT / "logs", description="a folder on a local disk that only this monitor uses")
+    log_dir: LocalPath = Field(ROOT / "logs", description="a folder")
+    market_hours: Annotated[MarketHours, BeforeValidator(_lower)] = Field(
+        MarketHours.CALENDAR, description="calendar or always"
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
+        LogLevel.INFO, description="DEBUG, INFO, WARNING or ERROR"
+    )
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(LogFormat.TEXT, description="text or json")
+
+
+class ExitOptions(BaseModel):
+    """When a quote is believed, when an exit fires, and the defaults where the database has no level."""
+
+    mark_stale_s: Seconds = Field(5.0, description="seconds without data after which a price counts as stale")
+    quiet_verify_s: Seconds = Field(30.0, description="seconds after which a quiet price is verified over REST")
+    stop_confirm_max_ms: Milliseconds = Field(1_000, description="milliseconds a suspect breach may wait")
+    hard_stop_multiple: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = Field(
+        1.5, description="a multiple of the stop, at least 1"
+    )
+    leg_settle_ms: Milliseconds = Field(100, description="milliseconds for the legs of a spread to settle")
+    square_off_intraday: ClockTime | None = Field(None, description="a clock time hh:mm[:ss] (IST), or leave it out")
+    default_profile: Profile | None = Field(None, description="the name of a profile in strategies/")
+    exit_profiles: dict[int, Profile] = Field(default_factory=dict, description="the name of a profile in strategies/")
+
+    exit_directional_target_percent: Percent = Field(50.0, description="percent of the maximum profit")
+    exit_directional_stop_percent: Percent = Field(50.0, description="percent of the maximum loss")
+    exit_directional_dte_days: Days = Field(7, description="days to expiry")
+    exit_neutral_target_percent: Percent = Field(25.0, description="percent of the maximum profit")
+    exit_neutral_stop_percent: Percent = Field(50.0, description="percent of the maximum loss")
+    exit_neutral_dte_days: Days = Field(21, description="days to expiry")
+    exit_advanced_target_percent: Percent = Field(25.0, description="percent of the maximum profit")
+    exit_advanced_stop_percent: Percent = Field(50.0, description="percent of the maximum loss")
+    exit_advanced_dte_days: Days = Field(21, description="days to expiry")
+    exit_volatility_target_percent: Percent = Field(75.0, description="percent of the maximum profit")
+    exit_volatility_stop_percent: Percent = Field(50.0, description="percent of the premium")
+    exit_volatility_dte_days: Days = Field(10, description="days to expiry")
+    exit_income_target_percent: Percent = Field(50.0, description="percent of the credit")
+    exit_income_stop_percent: Percent = Field(200.0, description="percent of the credit")
+    exit_income_dte_days: Days = Field(21, description="days to expiry")
+    exit_trailing_distance_percent: Percent = Field(10.0, description="percent of the maximum profit")
+
+    position_watch_s: Seconds = Field(5.0, description="seconds between reads of the broker's positions")
+    store_poll_ms: Annotated[int, Field(ge=5, le=1_000)] = Field(50, description="milliseconds, 5 to 1000")
+
+
+class OrderOptions(BaseModel):
+    """The order desk: pace, price ladder, time-outs, budgets."""
+
+    absence_quarantine_s: Annotated[float, Field(ge=5, le=600, allow_inf_nan=False)] = Field(
+        8.0, description="seconds, at least 5, before an order that cannot be found counts as absent"
+    )
+    orders_per_second: Annotated[int, Field(ge=1, le=10)] = Field(8, description="orders a second, 1 to 10")
+    position_max_age_ms: Milliseconds = Field(500, description="milliseconds since the broker's positions were read")
+    ladder_rungs_bps: Rungs = Field(
+        (0, 50, 150, 400, 1_000), description="rising offsets in basis points beyond the best opposite price"
+    )
+    ladder_ioc_rounds: Count = Field(6, description="rounds of IOC orders before one DAY order")
+    rung_interval_ms: Milliseconds = Field(300, description="milliseconds between two rounds of the ladder")
+    attempts_per_leg_per_minute: Count = Field(12, description="orders for one leg in a minute")
+    attempts_per_leg_per_day: Count = Field(60, description="orders for one leg in a day")
+    working_max_ms: Milliseconds = Field(2_000, description="milliseconds an order may work before it is cancelled")
+    order_connect_timeout_s: Seconds = Field(1.0, description="seconds to connect to the broker")
+    order_timeout_s: Seconds = Field(2.5, description="seconds for a whole order request")
+    intraday_last_send: ClockTime = Field(time(15, 18), description="a clock time hh:mm[:ss] (IST)")

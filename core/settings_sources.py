@@ -1,0 +1,193 @@
+"""Where options come from: environment before `.env`, each name checked, secrets also as files."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from dotenv.parser import parse_stream
+
+from core.model.errors import ConfigurationError
+
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "SUPABASE_URL": ("NEXT_PUBLIC_SUPABASE_URL",),
+    "SUPABASE_KEY": ("SUPABASE_ANON_KEY", "NEXT_PUBLIC_SUPABASE_ANON_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
+    "LADDER_RUNGS_BPS": ("LADDER_RUNGS",),
+}
+"""Other names of an option. Where several are set, the option's own name wins, then the first alias."""
+
+FROM_FILE: Final = frozenset(
+    {"DHAN_CLIENT_ID", "DHAN_ACCESS_TOKEN", "DHAN_PIN", "DHAN_TOTP_SECRET", "SUPABASE_KEY", "REDIS_URL"}
+)
+"""Options that `<name>_FILE` may hold the path of."""
+
+PREFIXES: Final = (
+    "ABSENCE_",
+    "ATTEMPTS_PER_LEG",
+    "DEFAULT_PROFILE",
+    "DHAN_",
+    "EXIT_",
+    "HARD_STOP_",
+    "INTRADAY_",
+    "LADDER_",
+    "LEG_SETTLE",
+    "LIVE_TRADING",
+    "LOG_DIR",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "MARKET_HOUR",
+    "MARK_STALE",
+    "NEXT_PUBLIC_SUPABASE_",
+    "ORDERS_PER_",
+    "ORDER_CONNECT",
+    "ORDER_TIMEOUT",
+    "POSITION_MAX_AGE",
+    "POSITION_WATCH",
+    "QUIET_VERIFY",
+    "REDIS_",
+    "RUNG_",
+    "SQUARE_OFF_",
+    "STATE_",
+    "STOP_CONFIRM",
+    "STORE_POLL",
+    "SUPABASE_",
+    "TRADES_",
+    "WORKING_MAX",
+)
+"""A name that begins like one of ours and is not one of ours is a typing error, not a stranger."""
+
+# Set by systemd, by container links and by the contract suite of the stores; never read here.
+_FOREIGN: Final = re.compile(r"STATE_DIRECTORY|REDIS_PORT_.*|REDIS_SERVICE_.*|REDIS_PORT=tcp:.*|SUPABASE_TEST_\w+")
+_PROFILE_OF: Final = re.compile(r"EXIT_PROFILE_(\d{1,18})", re.ASCII)
+_MAX_SECRET_BYTES: Final = 16_384
+_SYSTEMD_MODE: Final = 0o440
+
+
+def gather(environ: Mapping[str, str], env_file: Path | None, names: Iterable[str]) -> dict[str, object]:
+    """Values by field name (lower case) from the environment, then from `env_file`; empty values count as not set.
+
+    `names` are the options' own names in capitals. Raises ConfigurationError for an unknown name, a contradiction, an
+    unreadable or unsafe file.
+    """
+    valid = _valid_names(names)
+    values: dict[str, object] = {}
+    profiles: dict[int, str] = {}
+    from_file = {} if env_file is None else read_env_file(env_file)
+    for source, place in ((from_file, f"{env_file}"), (environ, "the environment")):
+        found = _own_values(source, valid, place, profiles)
+        values.update(_without_files(found, place, Path(environ.get("CREDENTIALS_DIRECTORY", ""))))
+    if profiles:
+        values["exit_profiles"] = profiles
+    return values
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The names and values of a `.env` file; {} when there is none. Nothing in it is expanded.
+
+    Raises ConfigurationError for a line that is no assignment, by its number, never by its content.
+    """
+    if not path.exists():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = type(error).__name__
+        raise ConfigurationError(f"{path} cannot be read ({reason}).", "Make it a readable UTF-8 text file.") from None
+    for binding in bindings:
+        if binding.error:
+            line = binding.original.line
+            raise ConfigurationError(f"{path} line {line} is not NAME=value.", "Correct the line or put # before it.")
+    return {binding.key: binding.value or "" for binding in bindings if binding.key}
+
+
+def _valid_names(names: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Each accepted name → (the option's own name, its rank: 0 wins)."""
+    valid = {name: (name, 0) for name in names if name != "EXIT_PROFILES"}
+    for own, others in ALIASES.items():
+        valid |= {other: (own, rank) for rank, other in enumerate(others, start=1)}
+    return valid | {f"{name}_FILE": (f"{name}_FILE", 0) for name in FROM_FILE}
+
+
+def _own_values(
+    source: Mapping[str, str], valid: Mapping[str, tuple[str, int]], place: str, profiles: dict[int, str]
+) -> dict[str, str]:
+    best: dict[str, tuple[int, str]] = {}
+    spelling: dict[str, str] = {}
+    for raw_name, raw_value in source.items():
+        name, value = raw_name.upper(), raw_value.strip()
+        if _FOREIGN.fullmatch(name) or _FOREIGN.fullmatch(f"{name}={value}"):
+            continue
+        if profile_of := _PROFILE_OF.fullmatch(name):
+            if value:
+                profiles[int(profile_of[1])] = value
+            continue
+        if name not in valid:
+            _refuse_if_ours(raw_name, valid, place)
+            continue
+        if not value:
+            continue
+        if spelling.setdefault(name, value) != value:
+            raise ConfigurationError(
+                f"{name} is set twice in {place}, in different spellings and with different values.",
+                "Keep one of them.",
+            )
+        own, rank = valid[name]
+        if own not in best or rank < best[own][0]:
+            best[own] = (rank, value)
+    return {own: value for own, (_, value) in best.items()}
+
+
+def _refuse_if_ours(name: str, valid: Iterable[str], place: str) -> None:
+    if not name.upper().startswith(PREFIXES):
+        return
+    near = difflib.get_close_matches(name.upper(), list(valid), n=1, cutoff=0.0)[0]
+    raise ConfigurationError(
+        f"{name} in {place} is not an option of this program.", f"Did you mean {near}? Correct or remove it."
+    )
+
+
+def _without_files(found: Mapping[str, str], place: str, credentials: Path) -> dict[str, object]:
+    """The values of one source by field name, each `…_FILE` replaced by the content of its file."""
+    values: dict[str, object] = {name.lower(): text for name, text in found.items() if not _is_file_name(name)}
+    for file_name in filter(_is_file_name, found):
+        name = file_name.removesuffix("_FILE")
+        if name in found:
+            raise ConfigurationError(f"{name} and {file_name} are both set in {place}.", "Keep one of them.")
+        values[name.lower()] = read_secret(Path(found[file_name]).expanduser(), file_name, credentials)
+    return values
+
+
+def _is_file_name(name: str) -> bool:
+    return name.endswith("_FILE")
+
+
+def read_secret(path: Path, variable: str, credentials: Path = Path()) -> str:
+    """The secret in a file that only its owner may read, without surrounding blanks.
+
+    A file in `credentials` (systemd's CREDENTIALS_DIRECTORY) may have mode 0440: its group bit shows the access list
+    that lets the service's user in. Raises ConfigurationError naming the variable and the file, never the content.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        is_credential = path.parent == credentials and credentials.is_absolute()
+        if mode & 0o077 & ~(_SYSTEMD_MODE if is_credential else 0):
+            raise ConfigurationError(
+                f"{variable}: {path} may be read by others (mode {mode:04o}).", f"Run: chmod 600 {path}"
+            )
+        content = path.read_bytes()[: _MAX_SECRET_BYTES + 1]
+        text = content.decode("ascii").strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{variable}: {path} cannot be read ({error.strerror}).", f"Create the file, or remove {variable}."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{variable}: {path} is not ASCII text.", "Write only the secret into it.") from None
+    if not text or len(content) > _MAX_SECRET_BYTES:
+        problem = "is empty" if not text else f"is larger than {_MAX_SECRET_BYTES} bytes"
+        raise ConfigurationError(f"{variable}: {path} {problem}.", "Write only the secret into it.")
+    return text
