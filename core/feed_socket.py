@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
 from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.protocol import State
 
-from core.brokers.http_connection import verified_tls
+from core.tls import verified_tls
 
 if TYPE_CHECKING:
     import ssl
@@ -31,16 +32,19 @@ _HEAD_END: Final = b"\r\n\r\n"
 
 
 class MessageSink(Protocol):
-    """Called on the read callback: must not block. What it raises ends the connection and comes out of `wait_closed`."""
+    """Called on the read callback: must not block. What it raises ends the connection and comes out of `raise_bug`."""
 
     def on_binary(self, message: bytes) -> None: ...
 
     def on_text(self, message: bytes) -> None: ...
 
+    def on_lost(self) -> None:
+        """The socket is gone, also one whose handshake failed."""
+
 
 def silent_logger() -> logging.Logger:
     """A logger outside the tree that is off at every level: the library's DEBUG lines carry the URL with the token."""
-    logger = logging.Logger("websockets, silenced", logging.CRITICAL + 1)
+    logger = logging.Logger("websockets, silenced", logging.CRITICAL + 1)  # noqa: LOG001  no handler may reach it
     logger.disabled = True
     return logger
 
@@ -49,6 +53,7 @@ class FeedSocket(ClientConnection):
     """Connect with `open_feed_socket`; nothing is ever put in the library's receive queue, so `recv` yields nothing."""
 
     sink: MessageSink | None = None
+    is_lost: bool = False
     _tail: bytes = b""
     _head_seen: bytes = b""
     _is_early: bool = False
@@ -137,6 +142,17 @@ class FeedSocket(ClientConnection):
             self.sink.on_text(message)
         else:
             self.sink.on_binary(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.is_lost = True
+        if self.sink is not None:
+            self.sink.on_lost()
+
+    def raise_bug(self) -> None:
+        """Raise what a sink raised while it was called; do nothing when the network or the peer ended the connection."""
+        if self.recv_exc is not None and not isinstance(self.recv_exc, OSError | EOFError | WebSocketException):
+            raise self.recv_exc
 
     def abort(self) -> None:
         """Drop the socket at once: on a dead one a polite close only waits."""

@@ -14,15 +14,14 @@ import types
 from collections.abc import Callable
 from datetime import date, time
 from enum import Enum
-from functools import cache
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from core.model import exit_levels, instrument, journal_records, market, money, orders, position, signals
 from core.model.errors import BugError, DecodeError
 from core.model.journal_records import JournalRecord
 
-_TAG: Final = "kind"
-_NAMES: Final[dict[str, Any]] = {"date": date, "time": time}
+_TAG: Final = "@"  # No field can have this name.
+_NAMES: dict[str, Any] = {"date": date, "time": time}
 for _module in (money, instrument, market, orders, position, exit_levels, signals, journal_records):
     _NAMES |= {name: value for name, value in vars(_module).items() if not name.startswith("_")}
 
@@ -33,6 +32,9 @@ KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in get_args(J
 class _Codec:
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
+
+
+_CODECS: Final[dict[Any, _Codec]] = {}
 
 
 def encode(record: JournalRecord) -> str:
@@ -48,7 +50,7 @@ def decode(text: str) -> JournalRecord:
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"expected a journal record in JSON, received {len(text)} characters: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get(_TAG), str):
-        raise DecodeError(f"expected a journal record with a {_TAG}, received {type(fields).__name__}")
+        raise DecodeError(f"expected a journal record with its kind, received {type(fields).__name__}")
     kind = KINDS.get(fields.pop(_TAG))
     if kind is None:
         raise DecodeError("the journal record is of a kind that this build does not know")
@@ -60,8 +62,13 @@ def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is no number")
 
 
-@cache
 def _codec(hint: Any) -> _Codec:
+    if hint not in _CODECS:
+        _CODECS[hint] = _built_codec(hint)
+    return _CODECS[hint]
+
+
+def _built_codec(hint: Any) -> _Codec:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _dataclass_codec(hint)
     if isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields"):
@@ -115,7 +122,7 @@ def _named_tuple_codec(kind: type[Any]) -> _Codec:
     return _Codec(encode_parts, decode_parts)
 
 
-def _built(kind: type[Any], *parts: Any, **fields: Any) -> Any:
+def _built(kind: type[Any], /, *parts: Any, **fields: Any) -> Any:
     try:
         return kind(*parts, **fields)
     except ValueError as error:

@@ -132,15 +132,18 @@ class JournalFile:
             # Takes the file lock now, for good: the first write must not be the one that finds another holder.
             connection.execute("BEGIN EXCLUSIVE")
             connection.execute("COMMIT")
-            (found,) = connection.execute("PRAGMA user_version").fetchone()
-            if found > FORMAT:
-                raise StoreError(f"{self._path} was written by a newer build (format {found}). Run that build.")
-            connection.executescript(_TABLES)
-            connection.execute(f"PRAGMA user_version={FORMAT}")
+            self._prepare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found > FORMAT:
+            raise StoreError(f"{self._path} was written by a newer build (format {found}). Run that build.")
+        if found < FORMAT:
+            connection.executescript(f"{_TABLES} PRAGMA user_version={FORMAT};")
 
     def _trusted(self) -> sqlite3.Connection:
         """The connection, or a new one that has made everything before it durable again.
@@ -176,9 +179,9 @@ class JournalFile:
         if health != "ok":
             raise StoreError(f"{self._path} is corrupt ({health}). {_SET_ASIDE}")
         rows = self._connection.execute("SELECT * FROM exit_records ORDER BY seq").fetchall()
-        is_good = [row[0] == i and row[-1] == _checksum(row[:-1]) for i, row in enumerate(rows, start=1)]
-        good = next((i for i, ok in enumerate(is_good) if not ok), len(rows))
-        if any(is_good[good:]):
+        is_intact = [row[-1] == _checksum(row[:-1]) for row in rows]
+        good = next((i for i, row in enumerate(rows) if row[0] != i + 1 or not is_intact[i]), len(rows))
+        if any(is_intact[good:]):
             raise StoreError(f"{self._path} record {good + 1} is damaged and later ones are not. {_SET_ASIDE}")
         self.last_seq = good
         if good < len(rows):
@@ -234,5 +237,5 @@ def _entry(row: Sequence[object]) -> Entry:
 
 def _damaged_entry(row: Sequence[object]) -> Entry:
     _, _, mode, build, exit_id, kind, payload, _ = row
-    known = Mode(mode) if mode in set(Mode) else Mode.LIVE
+    known = Mode(str(mode)) if mode in set(Mode) else Mode.LIVE
     return Entry(0, known, str(build), str(exit_id), str(kind), str(payload))

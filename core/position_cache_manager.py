@@ -11,7 +11,7 @@ from core.model.market import QuoteSource, mark_of
 from core.model.session_time import NS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import KeysView, Sequence
 
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
@@ -22,8 +22,8 @@ OPEN_BOUND: Final[Paise] = 2**62
 """No bound on this side: beyond any real P&L."""
 ABSURD_MULTIPLE: Final = 100
 REFUSAL_LIMIT_NS: Final = 2 * NS_PER_S
-"""A wrong baseline (one freak first price, one exchange time from the future) must not blind a position for good: what an
-instrument has said without a break for this long is taken as the new baseline."""
+"""A wrong baseline (one freak first price, one exchange time from the future) must not blind a position for good: what
+an instrument has said without a break for this long is taken as the new baseline."""
 
 _NOTHING: Final[tuple[BookedPosition, ...]] = ()
 
@@ -89,8 +89,9 @@ class InstrumentSlot:
 class BookedPosition:
     """One open position and its running P&L. Written only by the cache, except the band, which its guard sets.
 
-    `pnl` is paise, None while any leg has no mark or no entry; `missing` counts those legs. The band is open:
-    `apply` returns the position when P&L ≤ `lower`, P&L ≥ `upper`, or `watched`. `slots[i]` belongs to `position.legs[i]`.
+    `pnl` is paise, None while any leg has no mark or no entry; `missing` counts those legs. The band excludes its ends:
+    `apply` returns the position when P&L ≤ `lower`, P&L ≥ `upper`, or `watched`. `slots[i]` belongs to
+    `position.legs[i]`.
     """
 
     __slots__ = ("lower", "missing", "pnl", "position", "realised", "slots", "upper", "watched")
@@ -176,7 +177,7 @@ class PositionCacheManager:
     def booked(self) -> Sequence[BookedPosition]:
         return tuple(self._booked.values())
 
-    def keys(self) -> Set[InstrumentKey]:
+    def keys(self) -> KeysView[InstrumentKey]:
         """Instruments that some position holds: a live view."""
         return self._slots.keys()
 

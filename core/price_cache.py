@@ -26,12 +26,12 @@ TIME_LIE_AFTER_NS: Final = 2 * NS_PER_S
 
 
 class FoldedPrice(NamedTuple):
-    """What came for one instrument since the last drain. Prices in paise, `count` of updates."""
+    """What came for one instrument since the last drain. Prices in paise, `updates`: how many there were."""
 
     quote: Quote
     high: Paise
     low: Paise
-    count: int
+    updates: int
 
 
 @dataclass(slots=True)

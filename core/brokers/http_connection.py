@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import select
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 from core.brokers.http_response import HttpResponseParser, ParsedResponse
 from core.model.errors import ConfigurationError, DecodeError, TransportError
+from core.tls import verified_tls
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from core.clock import Clock
@@ -31,13 +32,13 @@ class NotSentError(TransportError):
 class OutcomeUnknownError(TransportError):
     """The request was written and no whole answer came: it may have had its effect. `sent_ns` is monotonic.
 
-    `was_silent`: not one byte of an answer came.
+    `was_dropped`: the peer closed the connection without one byte of an answer (no time-out). A read may be repeated at once.
     """
 
-    def __init__(self, message: str, sent_ns: int, *, was_silent: bool) -> None:
+    def __init__(self, message: str, sent_ns: int, *, was_dropped: bool) -> None:
         super().__init__(message)
         self.sent_ns = sent_ns
-        self.was_silent = was_silent
+        self.was_dropped = was_dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,6 @@ class HttpEndpoint:
         if parts.scheme == "http":
             return HttpEndpoint(parts.hostname, port or _PLAIN_PORT, parts.path.rstrip("/"), None)
         return HttpEndpoint(parts.hostname, port or _TLS_PORT, parts.path.rstrip("/"), tls or verified_tls())
-
-
-def verified_tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 class HttpConnection(asyncio.Protocol):
@@ -128,9 +123,15 @@ class HttpConnection(asyncio.Protocol):
             async with asyncio.timeout_at(deadline_s):
                 parsed = await self._waiter
         except TimeoutError:
-            raise self._unknown("expected an answer in time, none came", sent_ns) from None
+            self._is_alive = False
+            raise OutcomeUnknownError(
+                "expected an answer in time, none came; the request was sent", sent_ns, was_dropped=False
+            ) from None
         except (OSError, DecodeError) as error:
-            raise self._unknown(str(error), sent_ns) from error
+            self._is_alive = False
+            raise OutcomeUnknownError(
+                f"{error}; the request was sent", sent_ns, was_dropped=not self._parser.has_started
+            ) from error
         finally:
             self._waiter = None
             if not self._is_alive or not self._parser_is_clean():
@@ -145,10 +146,6 @@ class HttpConnection(asyncio.Protocol):
         self._is_alive = False
         if self._transport is not None:
             self._transport.abort()
-
-    def _unknown(self, reason: str, sent_ns: int) -> OutcomeUnknownError:
-        self._is_alive = False
-        return OutcomeUnknownError(f"{reason}; the request was sent", sent_ns, was_silent=not self._parser.has_started)
 
     def _parser_is_clean(self) -> bool:
         return self._parser.is_complete and not self._parser.has_excess

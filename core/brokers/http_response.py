@@ -85,7 +85,9 @@ class HttpResponseParser:
             self._expecting = _Expecting.NOTHING
             return ParsedResponse(self._status, bytes(self._body), keep_alive=False)
         if self.has_started:
-            raise DecodeError(f"expected the rest of an HTTP response, the peer closed while {self._expecting.name} was due")
+            raise DecodeError(
+                f"expected the rest of an HTTP response, the peer closed while {self._expecting.name} was due"
+            )
         return None
 
     def _step(self) -> bool:

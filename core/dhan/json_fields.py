@@ -77,7 +77,7 @@ def optional_text(row: Fields, name: str) -> str:
 def units(row: Fields, name: str, what: str) -> int:
     """A whole number, signed, also as text or as 65.0. Raises DecodeError."""
     value = _number(row.get(name))
-    if value is None or value != value.to_integral_value() or abs(value) > _MOST_UNITS:
+    if value is None or not -_MOST_UNITS <= value <= _MOST_UNITS or value != value.to_integral_value():
         raise DecodeError(f"{what}: {name}: expected a whole number, received {_shown(row.get(name))}")
     return int(value)
 
@@ -93,7 +93,7 @@ def count(row: Fields, name: str, what: str) -> int:
 def paise(row: Fields, name: str, what: str) -> Paise:
     """Rupees, to the nearest paisa (half to even). Raises DecodeError."""
     value = _number(row.get(name))
-    if value is None or abs(value) > _MOST_RUPEES:
+    if value is None or not -_MOST_RUPEES <= value <= _MOST_RUPEES:
         raise DecodeError(f"{what}: {name}: expected rupees, received {_shown(row.get(name))}")
     return int((value * PAISE_PER_RUPEE).to_integral_value())
 

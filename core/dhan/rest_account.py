@@ -22,7 +22,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class StaticIp:
-    """Whether Dhan takes orders from this machine's address; None when it does not say. `reason` is for the operator."""
+    """Whether Dhan takes orders from this address; None when it does not say. `reason` is for the operator."""
 
     orders_allowed: bool | None
     reason: str

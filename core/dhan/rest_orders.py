@@ -147,7 +147,7 @@ def _trade(row: Fields, what: str) -> TradeReport | None:
         return None
     return TradeReport(
         order_id=text(row, "orderId", what),
-        trade_id=text(row, "exchangeTradeId", what),
+        trade_id=optional_text(row, "exchangeTradeId"),
         holding=held,
         side=side(row, "transactionType", what),
         quantity=count(row, "tradedQuantity", what),

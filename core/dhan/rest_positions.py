@@ -11,7 +11,7 @@ def parse_positions(body: bytes) -> tuple[BrokerPosition, ...]:
     """GET /positions. Positions in products this program never trades are left out.
 
     Raises:
-        DecodeError: one row cannot be read, or its sums disagree. The whole report fails then: never flat by mistake.
+        DecodeError: one row cannot be read. The whole report fails then: never flat by mistake.
     """
     rows = loads(body)
     if not isinstance(rows, list):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.exits.profit_and_loss import best_side_pnl
-from core.exits.quote_check import is_two_sided
+from core.exits.quote_check import is_clean, is_two_sided
 
 if TYPE_CHECKING:
+    from core.exits.quote_check import QuoteLimits
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.model.money import Paise
@@ -47,6 +48,20 @@ def pnl_at_best_side(booked: BookedPosition) -> Paise | None:
     """P&L with longs at the ask and shorts at the bid. None unless every leg's newest quote is two-sided."""
     quotes = {slot.key: slot.quote for slot in booked.slots if slot.quote is not None and is_two_sided(slot.quote)}
     return best_side_pnl(booked.position, quotes, booked.realised)
+
+
+def suspect_legs(booked: BookedPosition, limits: QuoteLimits) -> tuple[int, ...]:
+    """Indexes of the legs whose newest quote was not clean when it arrived, or that have none."""
+    suspects: list[int] = []
+    for index, (leg, slot) in enumerate(zip(booked.position.legs, booked.slots, strict=True)):
+        quote = slot.quote
+        if quote is None:
+            suspects.append(index)
+            continue
+        age_ns = quote.received_ns - slot.previous_ns
+        if not is_clean(quote, slot.previous_mark, age_ns, leg.instrument.tick, limits):
+            suspects.append(index)
+    return tuple(suspects)
 
 
 def _content(quote: Quote | None) -> tuple[object, ...] | None:

@@ -16,7 +16,7 @@ from core.model import events as ev
 from core.model.commands import Alert, Command, RecordExit, Severity
 from core.model.exit_levels import Action, Rule, Urgency
 from core.model.journal_records import RowsWritten
-from core.model.session_time import ist_datetime
+from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode, Signal
 from core.position_cache_manager import OPEN_BOUND
 
@@ -65,10 +65,12 @@ class Engine:
         self._alerted: set[int] = set()
         self._deadlines: dict[int, int] = {}
         self._sweep_from = 0
+        self.has_new_deadline = False
 
     @property
     def next_wake_ns(self) -> int | None:
         """Monotonic time at which `TimePassed` is due at the latest; None when the quarter-second beat is enough."""
+        self.has_new_deadline = False
         due = list(self._deadlines.values())
         if self.desk.wake_ns is not None:
             due.append(self.desk.wake_ns)
@@ -147,6 +149,12 @@ class Engine:
             self._advance(event.at_ns)
         return self._drain()
 
+    def note_decided(self, exit_id: str, at_ns: int) -> None:
+        """When the commands of a new exit were in the caller's hands (monotonic): the engine itself has no clock."""
+        running = self.desk.exits.get(exit_id)
+        if running is not None and running.decided_ns is None:
+            running.decided_ns = at_ns
+
     def peaks(self) -> dict[int, Paise]:
         """Highest P&L seen per position with a trailing stop, in paise: what must survive a restart."""
         return {sid: guard.peak for sid, guard in self.guards.items() if guard.peak is not None}
@@ -203,6 +211,7 @@ class Engine:
             self._fire(signal, guard.booked.position, at_ns)
         elif guard.next_deadline_ns is not None:
             self._deadlines[strategy_id] = guard.next_deadline_ns
+            self.has_new_deadline = True
         else:
             self._deadlines.pop(strategy_id, None)
 
@@ -216,7 +225,7 @@ class Engine:
             if strategy_id not in self._alerted:
                 self._alerted.add(strategy_id)
                 self._generations[strategy_id] = generation
-                exit_id = exit_id_of(position, generation)
+                exit_id = f"{exit_id_of(position, generation)}-A{self.desk.utc_ns // NS_PER_S}"
                 self.desk.say(
                     Alert(Severity.PAGE, f"would exit {position.strategy_name} ({strategy_id})", signal.reason)
                 )
@@ -321,6 +330,7 @@ class Engine:
 
     def _advance(self, at_ns: int) -> None:
         exit_desk.advance(self.desk, at_ns)
+        self.has_new_deadline = True
         for strategy_id, exit_id in list(self._exiting.items()):
             if exit_id not in self.desk.exits:
                 self._finish(strategy_id, exit_id, at_ns)

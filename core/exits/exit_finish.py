@@ -236,15 +236,16 @@ def _realised(running: RunningExit, legs: Sequence[LegExecution]) -> Paise | Non
 
 def _latency(running: RunningExit) -> Latency:
     signal = running.signal
+    decided = signal.decided_ns if running.decided_ns is None else running.decided_ns
     sent = [a for a in running.attempts if a.sent_ns is not None and a.durable_ns is not None]
     first = min(sent, key=lambda a: a.prepared_ns, default=None)
-    tick = None if signal.tick_received_ns is None else _ms(signal.tick_received_ns, signal.decided_ns)
+    tick = None if signal.tick_received_ns is None else _ms(signal.tick_received_ns, decided)
     if first is None:
         return Latency(tick_to_decision=tick)
     last_fill = max((a.ended_ns for a in running.attempts if a.filled and a.ended_ns is not None), default=None)
     return Latency(
         tick_to_decision=tick,
-        decision_to_durable=_ms(signal.decided_ns, first.durable_ns),
+        decision_to_durable=_ms(decided, first.durable_ns),
         durable_to_sent=_ms(first.durable_ns, first.sent_ns),
         sent_to_filled=_ms(first.sent_ns, last_fill),
     )

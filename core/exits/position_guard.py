@@ -21,12 +21,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.exits.breach import Breach, pnl_at_best_side
-from core.exits.explain import Assessment, Threshold, assess, list_thresholds
+from core.exits.breach import Breach, pnl_at_best_side, suspect_legs
+from core.exits.explain import assess, list_thresholds
+from core.exits.guard_settings import GuardSettings
 from core.exits.precedence import pick
 from core.exits.profit_and_loss import days_to_expiry
-from core.exits.quote_check import is_clean
-from core.exits.rules import PRICE_RULES, TIME_RULES, RuleFacts
+from core.exits.rules import PRICE_RULES, TIME_RULES, RuleFacts, armed_peak
 from core.model.session_time import NS_PER_MS, NS_PER_S
 from core.model.signals import Signal
 from core.position_cache_manager import OPEN_BOUND
@@ -34,13 +34,15 @@ from core.position_cache_manager import OPEN_BOUND
 if TYPE_CHECKING:
     from datetime import date, datetime
 
-    from core.exits.guard_settings import GuardSettings
+    from core.exits.explain import Assessment, Threshold
     from core.exits.rules import PriceRule, Verdict
     from core.model.exit_levels import ExitLevels, Rule
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.model.money import Paise
     from core.position_cache_manager import BookedPosition
+
+__all__ = ["GuardSettings", "PositionGuard"]
 
 
 class PositionGuard:
@@ -81,7 +83,7 @@ class PositionGuard:
         self._is_silent = False
         self._started_ns: int | None = None
         self._distrusted: dict[InstrumentKey, int] = {}
-        self._facts = RuleFacts(levels, _armed_peak(levels, peak))
+        self._facts = RuleFacts(levels, armed_peak(levels, peak))
         self.rearm_band()
 
     @property
@@ -183,7 +185,7 @@ class PositionGuard:
             self._breaches,
             session_open=self._session_open,
             stale=self.stale_keys(self.now_ns),
-            suspects=self._suspects(),
+            suspects=suspect_legs(self.booked, self._settings.quote_limits),
             now_ns=self.now_ns,
             started_ns=self._started_ns,
         )
@@ -192,9 +194,7 @@ class PositionGuard:
         """Every rule in force, with the P&L at which it fires now and where its level came from."""
         return list_thresholds(self._facts)
 
-    def _tell(
-        self, ist: datetime, *, session_open: bool | None, is_trading_day: bool | None, feed_live: bool
-    ) -> None:
+    def _tell(self, ist: datetime, *, session_open: bool | None, is_trading_day: bool | None, feed_live: bool) -> None:
         self._date = ist.date()
         self._session_open = session_open
         self._is_feed_live = feed_live
@@ -209,7 +209,7 @@ class PositionGuard:
             self._breaches.clear()
             self.rearm_band()
             return verdicts
-        suspects = self._suspects()
+        suspects = suspect_legs(self.booked, self._settings.quote_limits)
         if not suspects:
             self._raise_peak(pnl)
         for rule in PRICE_RULES:
@@ -226,9 +226,7 @@ class PositionGuard:
         self.rearm_band()
         return verdicts
 
-    def _may_fire(
-        self, rule: PriceRule, breach: Breach, pnl: Paise, suspects: tuple[int, ...], at_ns: int
-    ) -> bool:
+    def _may_fire(self, rule: PriceRule, breach: Breach, pnl: Paise, suspects: tuple[int, ...], at_ns: int) -> bool:
         waited_ms = (at_ns - breach.since_ns) / NS_PER_MS
         is_settled = breach.is_settled() or waited_ms >= self._settings.leg_settle_ms
         if not rule.is_loss:
@@ -244,17 +242,6 @@ class PositionGuard:
             or (best is not None and line is not None and best <= line)
             or waited_ms >= self._settings.stop_confirm_max_ms
         )
-
-    def _suspects(self) -> tuple[int, ...]:
-        """Legs whose newest quote was not clean when it arrived. Only asked while every leg has one."""
-        suspects: list[int] = []
-        for leg, slot in enumerate(self.booked.slots):
-            quote = slot.quote
-            tick = self.booked.position.legs[leg].instrument.tick
-            age_ns = 0 if quote is None else quote.received_ns - slot.previous_ns
-            if quote is None or not is_clean(quote, slot.previous_mark, age_ns, tick, self._settings.quote_limits):
-                suspects.append(leg)
-        return tuple(suspects)
 
     def _is_stale(self, quote: Quote | None, at_ns: int) -> bool:
         if quote is None:
@@ -292,12 +279,3 @@ class PositionGuard:
             decided_ns=at_ns,
             tick_received_ns=tick_received_ns,
         )
-
-
-def _armed_peak(levels: ExitLevels, peak: Paise | None) -> Paise | None:
-    trailing = levels.trailing
-    if trailing is None:
-        return None
-    if trailing.arm == 0:
-        return max(peak or 0, 0)
-    return peak if peak is not None and peak >= trailing.arm else None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from core.model.exit_levels import Action, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from core.exits.rules import Verdict
     from core.model.signals import Signal
+
+    Fired = TypeVar("Fired", Signal, Verdict)
 
 ACTION_ORDER: Final = {action: place for place, action in enumerate(Action)}
 RULE_ORDER: Final = {rule: place for place, rule in enumerate(Rule)}
 
 
-def pick(signals: Iterable[Signal]) -> Signal | None:
+def pick(signals: Iterable[Fired]) -> Fired | None:
     """The most pressing action; among equals stop, trailing, limits, time, target, in the order of `Rule`."""
-    return min(signals, key=lambda signal: (ACTION_ORDER[signal.action], RULE_ORDER[signal.rule]), default=None)
+    return min(signals, key=lambda fired: (ACTION_ORDER[fired.action], RULE_ORDER[fired.rule]), default=None)

@@ -27,7 +27,7 @@ def position_pnl(position: Position, marks: Mapping[InstrumentKey, Paise], reali
 
 
 def executable_pnl(position: Position, quotes: Mapping[InstrumentKey, Quote], realised: Paise = 0) -> Paise | None:
-    """P&L if every leg were closed against the book: long at the bid, short at the ask. None where that side is empty."""
+    """P&L if every leg were closed against the book: long at the bid, short at the ask. None if that side is empty."""
     return _sum_of_legs(position, lambda leg: executable_price(leg, quotes.get(leg.instrument.key)), realised)
 
 
@@ -57,7 +57,7 @@ def pnl_percent(pnl: Paise | None, net_premium: Paise | None) -> float | None:
 
 
 def days_to_expiry(position: Position, today: date) -> int | None:
-    """Calendar days from `today` (IST) to the earliest expiry: 0 on expiry day, negative after it. None: no leg expires."""
+    """Calendar days from `today` (IST) to the earliest expiry: 0 on expiry day, negative later. None: no leg expires."""
     expiry = position.earliest_expiry
     return None if expiry is None else (expiry - today).days
 

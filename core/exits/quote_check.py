@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QuoteLimits:
-    """A spread is fine up to `spread_ticks`, or up to `spread_percent` of the middle of the book, whichever is wider."""
+    """A spread is fine up to `spread_ticks` or `spread_percent` of the middle of the book, whichever is wider."""
 
     spread_ticks: int = 5
     spread_percent: int = 10
@@ -39,9 +39,10 @@ def is_clean(
     """Whether a price rule may act on this quote at once. False is suspect, not wrong.
 
     `previous_mark` is the instrument's mark before this quote (paise, None: none), `previous_age_ns` the time between
-    the two receipts. Read as: last, bid and ask are all on the tick grid; the spread's per cent are of the middle of the
-    book; a spread of exactly the limit is fine; the distance to the previous mark is that of this quote's mark, and
-    exactly `jump_percent` is too far; a previous mark of exactly `jump_window_ms` is old enough not to matter.
+    the two receipts. Read as: last, bid and ask are all on the tick grid; the book is not crossed (locked is fine); the
+    spread's per cent are of the middle of the book, and exactly the limit is fine; the distance to the previous mark is
+    that of this quote's mark, and exactly `jump_percent` is too far; a previous mark as old as `jump_window_ms` no
+    longer matters.
     """
     bid, ask = quote.bid, quote.ask
     if bid is None or ask is None or not 0 < bid <= ask:

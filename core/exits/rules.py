@@ -105,6 +105,19 @@ def trailing_hard_line(facts: RuleFacts, multiple: float) -> Paise | None:
     return None if trailing is None or facts.peak is None else facts.peak - round(trailing.distance * multiple)
 
 
+def armed_peak(levels: ExitLevels, peak: Paise | None) -> Paise | None:
+    """The peak to start with, given the one remembered (paise, None: none). None is "not armed".
+
+    Arming at 0 is armed from entry, where the P&L was 0. A remembered peak below the arming level does not arm.
+    """
+    trailing = levels.trailing
+    if trailing is None:
+        return None
+    if trailing.arm == 0:
+        return max(peak or 0, 0)
+    return peak if peak is not None and peak >= trailing.arm else None
+
+
 def theta_line(facts: RuleFacts) -> Paise | None:
     """0 once the days are reached: a position that is not in profit by then is closed."""
     theta = facts.levels.theta

@@ -168,6 +168,7 @@ class RunningExit:
     position: Position
     legs: tuple[RunningLeg, ...]
     started_ns: int
+    decided_ns: int | None = None
     state: ExitState = ExitState.EXECUTING
     halted_reason: str = ""
     abandoned: bool = False

@@ -8,7 +8,7 @@ import hmac
 import json
 from enum import Enum, auto
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.model.session_time import NS_PER_S, ist_datetime
 
@@ -26,6 +26,12 @@ class TokenState(Enum):
 
 def _part(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _claims(token: str) -> dict[str, Any]:
+    body = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return claims
 
 
 class Tokens:
@@ -71,18 +77,17 @@ class Tokens:
         self._is_revoked = True
 
     def state(self, token: str | None) -> TokenState:
-        parts = (token or "").split(".")
-        if self._is_revoked or len(parts) != 3 or not hmac.compare_digest(self._sign(f"{parts[0]}.{parts[1]}"), parts[2]):  # noqa: PLR2004  a JWT has three parts
+        signed, _, signature = (token or "").rpartition(".")
+        if self._is_revoked or not hmac.compare_digest(self._sign(signed).encode(), signature.encode()):
             return TokenState.INVALID
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        claims = _claims(signed)
         if claims["jti"] != str(self._generation):
             return TokenState.INVALID
         return TokenState.EXPIRED if claims["exp"] <= self._clock.utc_s() else TokenState.GOOD
 
     def expiry_s(self) -> int:
         """UTC seconds at which the current token dies."""
-        body = self.current.split(".")[1]
-        return int(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"])
+        return int(_claims(self.current)["exp"])
 
     def token_object(self) -> dict[str, object]:
         expires = ist_datetime(self.expiry_s() * NS_PER_S)
@@ -101,4 +106,4 @@ def totp_at(secret: str, utc_s: int) -> str:
     key = base64.b32decode(secret.upper() + "=" * (-len(secret) % 8))
     digest = hmac.new(key, (utc_s // 30).to_bytes(8, "big"), hashlib.sha1).digest()
     offset = digest[-1] & 15
-    return f"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06d}"
+    return f"{(int.from_bytes(digest[offset : offset + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06d}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.model.instrument import InstrumentKey
 from core.model.orders import OrderStatus, Side, Validity
+from core.paper.options import StopLossMarket
 from core.paper.order_checks import protected_price, protection_fault, rejection
 from core.paper.orders import (
     CONFIRMED,
@@ -23,7 +24,6 @@ from core.paper.orders import (
     PaperOrder,
     Trade,
 )
-from core.paper.options import StopLossMarket
 
 if TYPE_CHECKING:
     import asyncio

@@ -133,9 +133,7 @@ class PriceModel:
             return walk.spot
         years = self._years_to(contract.expiry)
         strike = contract.strike / 100
-        return black_scholes(
-            walk.spot, strike, years, smile(walk.volatility, walk.spot, strike, years), contract.right
-        )
+        return black_scholes(walk.spot, strike, years, smile(walk.volatility, walk.spot, strike, years), contract.right)
 
     def _years_to(self, expiry: date) -> float:
         years = self._years.get(expiry)

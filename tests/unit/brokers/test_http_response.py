@@ -2,6 +2,7 @@
 
 import http.client
 import io
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -20,14 +21,14 @@ def sized(body: bytes, status: int = 200, extra: bytes = b"") -> bytes:
 def chunked(body: bytes, cuts: list[int]) -> bytes:
     wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     edges = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         wire += b"%x;ext=1\r\n" % (end - start) + body[start:end] + b"\r\n"
     return wire + b"0\r\nTrailer: x\r\n\r\n"
 
 
 def pieces(wire: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
-    return [wire[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [wire[start:end] for start, end in pairwise(edges)]
 
 
 def parse(parts: list[bytes]):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -108,11 +109,14 @@ def check(parts):
         socket, answer = connected()
         wire = answer + STREAM
         edges = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in parts)})
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             socket.data_received(wire[start:end])
         assert socket.sink.binary == BINARY
         assert socket.sink.text == TEXT
-        assert [payload for opcode, payload in pongs(socket.transport) if opcode == Opcode.PONG] == [b"alive?", b"between"]
+        assert [payload for opcode, payload in pongs(socket.transport) if opcode == Opcode.PONG] == [
+            b"alive?",
+            b"between",
+        ]
         assert socket.protocol.cur_size is None
 
     run(inside)
@@ -143,13 +147,16 @@ def test_any_splits_give_the_same_messages(cuts):
 
 
 @settings(max_examples=50)
-@given(st.lists(st.binary(max_size=70_000 // 8).map(lambda b: b * 7), max_size=6), st.lists(st.integers(0, 400_000), max_size=9))
+@given(
+    st.lists(st.binary(max_size=70_000 // 8).map(lambda b: b * 7), max_size=6),
+    st.lists(st.integers(0, 400_000), max_size=9),
+)
 def test_messages_of_any_size_up_to_the_bound_come_out_whole(messages, cuts):
     def inside():
         socket, answer = connected()
         wire = answer + b"".join(frame(Opcode.BINARY, message) for message in messages)
         edges = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts)})
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             socket.data_received(wire[start:end])
         assert socket.sink.binary == messages
 

@@ -1,0 +1,272 @@
+"""The instrument master, Dhan's scrip master CSV: detailed or compact, read by header name (dhan_v2_protocol 7)."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from core.dhan.segments import SEGMENT_OF_EXCHANGE
+from core.model.errors import DecodeError
+from core.model.instrument import Instrument, InstrumentKey, Right, Segment
+from core.model.money import paise_from_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from core.model.money import Paise
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_NAMED_PROBLEMS: Final = 20
+_NONE_WORDS: Final = frozenset({"", "NA", "XX", "0001-01-01", "0001-01-01 00:00:00"})
+_NUMBER: Final = re.compile(r"[+-]?\d{1,12}(\.\d{0,12})?", re.ASCII)
+
+
+class Columns(NamedTuple):
+    """The header names of one kind of file; "" where that kind has no such column."""
+
+    exchange: str
+    segment: str
+    security_id: str
+    symbol: str
+    instrument: str
+    underlying: str
+    lot: str
+    tick: str
+    expiry: str
+    strike: str
+    right: str
+    upper_limit: str = ""
+    lower_limit: str = ""
+    freeze: str = ""
+
+
+DETAILED: Final = Columns(
+    "EXCH_ID",
+    "SEGMENT",
+    "SECURITY_ID",
+    "SYMBOL_NAME",
+    "INSTRUMENT",
+    "UNDERLYING_SYMBOL",
+    "LOT_SIZE",
+    "TICK_SIZE",
+    "SM_EXPIRY_DATE",
+    "STRIKE_PRICE",
+    "OPTION_TYPE",
+    "SM_UPPER_LIMIT",
+    "SM_LOWER_LIMIT",
+    "SM_FREEZE_QTY",
+)
+COMPACT: Final = Columns(
+    "SEM_EXM_EXCH_ID",
+    "SEM_SEGMENT",
+    "SEM_SMST_SECURITY_ID",
+    "SEM_TRADING_SYMBOL",
+    "SEM_INSTRUMENT_NAME",
+    "",
+    "SEM_LOT_UNITS",
+    "SEM_TICK_SIZE",
+    "SEM_EXPIRY_DATE",
+    "SEM_STRIKE_PRICE",
+    "SEM_OPTION_TYPE",
+)
+
+
+class Places(NamedTuple):
+    """Where the columns are in a row; None for one that the file may lack and does."""
+
+    exchange: int
+    segment: int
+    security_id: int
+    symbol: int
+    instrument: int
+    underlying: int | None
+    lot: int
+    tick: int
+    expiry: int
+    strike: int
+    right: int
+    upper_limit: int | None
+    lower_limit: int | None
+    freeze: int | None
+
+
+_OPTIONAL: Final = frozenset({"", "SM_UPPER_LIMIT", "SM_LOWER_LIMIT", "SM_FREEZE_QTY"})
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentMaster:
+    """What a master file holds. `bad_rows` counts the rows that could not be read, `problems` names the first of them.
+
+    `skipped_rows` are in segments this program does not know.
+    """
+
+    instruments: dict[InstrumentKey, Instrument]
+    bad_rows: int
+    skipped_rows: int
+    problems: tuple[str, ...]
+
+
+def decode_master(data: bytes) -> str:
+    """The text of a master file, plain or gzip.
+
+    Raises:
+        DecodeError: the gzip stream is broken or cut off.
+    """
+    if data.startswith(_GZIP_MAGIC):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DecodeError(
+                f"instrument master: expected a whole gzip file, received a broken one: {error}"
+            ) from None
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def parse_master(text: str, wanted: Collection[InstrumentKey] | None = None) -> InstrumentMaster:
+    """The instruments of a master file; with `wanted` only those, which is much faster.
+
+    A row that cannot be read is counted and named, and the others are kept.
+
+    Raises:
+        DecodeError: the header lacks a required column, which the message names.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        places = _places(next(reader, []))
+        return _read(reader, places, None if wanted is None else frozenset(wanted))
+    except csv.Error as error:
+        raise DecodeError(f"instrument master: expected CSV, failed at line {reader.line_num}: {error}") from None
+
+
+def _places(header: list[str]) -> Places:
+    found = {name.strip(): place for place, name in enumerate(header) if name.strip()}
+    columns = DETAILED if DETAILED.security_id in found else COMPACT
+    missing = [name for name in columns if name not in found and name not in _OPTIONAL]
+    if missing:
+        raise DecodeError(f"instrument master: expected the columns {', '.join(missing)}, the header lacks them")
+    return Places(
+        exchange=found[columns.exchange],
+        segment=found[columns.segment],
+        security_id=found[columns.security_id],
+        symbol=found[columns.symbol],
+        instrument=found[columns.instrument],
+        underlying=found.get(columns.underlying),
+        lot=found[columns.lot],
+        tick=found[columns.tick],
+        expiry=found[columns.expiry],
+        strike=found[columns.strike],
+        right=found[columns.right],
+        upper_limit=found.get(columns.upper_limit),
+        lower_limit=found.get(columns.lower_limit),
+        freeze=found.get(columns.freeze),
+    )
+
+
+def _read(rows: Iterator[list[str]], places: Places, wanted: frozenset[InstrumentKey] | None) -> InstrumentMaster:
+    instruments: dict[InstrumentKey, Instrument] = {}
+    problems: list[str] = []
+    bad = skipped = 0
+    exchange_at, segment_at, id_at = places.exchange, places.segment, places.security_id
+    wanted_ids = None if wanted is None else {str(key.security_id) for key in wanted}
+    for number, row in enumerate(rows, start=2):
+        try:
+            if wanted_ids is not None and row[id_at] not in wanted_ids:
+                continue
+            segment = SEGMENT_OF_EXCHANGE.get((row[exchange_at], row[segment_at]))
+            if segment is None:
+                skipped += 1
+                continue
+            key = InstrumentKey(segment, int(row[id_at]))
+            if wanted is None or key in wanted:
+                instruments[key] = _instrument(key, row, places)
+        except (ValueError, IndexError) as error:
+            if not row:
+                continue
+            bad += 1
+            if len(problems) < _NAMED_PROBLEMS:
+                what = error if isinstance(error, ValueError) else f"expected all columns, received {len(row)}"
+                problems.append(f"row {number}: {what}")
+    return InstrumentMaster(instruments, bad, skipped, tuple(problems))
+
+
+def _instrument(key: InstrumentKey, row: list[str], places: Places) -> Instrument:
+    right = _right(row[places.right])
+    symbol = row[places.symbol].strip()
+    is_index = key.segment is Segment.IDX_I
+    strike = _amount(row, places.strike)
+    return Instrument(
+        key=key,
+        symbol=symbol,
+        underlying=_underlying(row, places, symbol),
+        # An index is priced, never ordered: its lot and tick may be empty.
+        lot=1 if is_index else _positive("lot", row[places.lot]),
+        tick=1 if is_index else _positive("tick", row[places.tick]),
+        freeze_quantity=_freeze(row, places.freeze),
+        strike=strike if right is not None else None,
+        expiry=_expiry(row[places.expiry]),
+        right=right,
+        lower_limit=_amount(row, places.lower_limit),
+        upper_limit=_amount(row, places.upper_limit),
+    )
+
+
+def _right(word: str) -> Right | None:
+    match word.strip():
+        case "CE":
+            return Right.CALL
+        case "PE":
+            return Right.PUT
+        case _:
+            return None
+
+
+def _underlying(row: list[str], places: Places, symbol: str) -> str:
+    """The underlying's name: its own column, or the trading symbol without month, strike and right."""
+    if places.underlying is not None and (named := row[places.underlying].strip()) not in _NONE_WORDS:
+        return named
+    kind = row[places.instrument].strip()
+    if kind.startswith("OPT"):
+        return symbol.rsplit("-", 3)[0]
+    return symbol.rsplit("-", 2)[0] if kind.startswith("FUT") else symbol
+
+
+def _positive(name: str, word: str) -> int:
+    """A whole number above 0, written as 65.0 or 5.0000. The tick is in paise already."""
+    value = _decimal(word)
+    if value is None or value <= 0 or value != value.to_integral_value():
+        raise ValueError(f"{name}: expected a whole number above 0, received {word!r}")
+    return int(value)
+
+
+def _freeze(row: list[str], place: int | None) -> int | None:
+    value = None if place is None else _decimal(row[place])
+    return int(value) if value is not None and value > 0 else None
+
+
+def _amount(row: list[str], place: int | None) -> Paise | None:
+    """Rupees in paise; None where the column is absent, empty or not positive (a strike of −0.01 is none)."""
+    value = None if place is None else _decimal(row[place])
+    return paise_from_text(value) if value is not None and value > 0 else None
+
+
+def _decimal(word: str) -> Decimal | None:
+    """A plain number; None for an empty or placeholder cell. Raises ValueError for anything else."""
+    stripped = word.strip()
+    if stripped in _NONE_WORDS:
+        return None
+    if _NUMBER.fullmatch(stripped) is None:
+        raise ValueError(f"expected a number, received {stripped[:20]!r}")
+    return Decimal(stripped)
+
+
+def _expiry(word: str) -> date | None:
+    """The day of "2026-11-24" or "2026-11-24 14:30:00". The time is not the end of trading (7.2)."""
+    stripped = word.strip()
+    return None if stripped in _NONE_WORDS else date.fromisoformat(stripped[:10])

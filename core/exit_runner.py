@@ -1,0 +1,267 @@
+"""Carries out what the engine commands: journal first, then the broker, the store and the log. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from core.brokers.base import Accepted, Refused, Unknown
+from core.model import commands as cmd
+from core.model import events as ev
+from core.model.errors import DecodeError, MonitorError, RefusedError, StoreError, TransportError
+from core.model.journal_records import ExitStarted
+from core.model.orders import Refusal
+from core.model.signals import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from core.brokers.base import Broker
+    from core.clock import Clock
+    from core.exit_journal import ExitJournal
+    from core.exit_records import ExitRecords
+    from core.exits.engine import Engine
+    from core.model.instrument import InstrumentKey
+    from core.model.journal_records import JournalRecord
+    from core.model.market import Quote
+    from core.model.signals import ExitRecord
+    from core.stores.base import TradeStore
+
+_log = logging.getLogger(__name__)
+_READ_ERRORS = (TransportError, RefusedError, DecodeError)
+_STORE_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_LEVELS = {
+    cmd.Severity.INFO: logging.INFO,
+    cmd.Severity.WARNING: logging.WARNING,
+    cmd.Severity.PAGE: logging.CRITICAL,
+}
+
+
+class ExitRunner:
+    """The one owner of the engine: every fact goes through `handle` or `on_quote`.
+
+    `spawn` starts a supervised task; an exception in one ends the program. `ask_prices` asks REST for quotes.
+    `in_flight` are the tasks that a clean end waits for: journal writes and orders on the wire. `on_deadline` is called whenever the engine may want the time earlier than before.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        broker: Broker,
+        journal: ExitJournal,
+        store: TradeStore,
+        records: ExitRecords,
+        clock: Clock,
+        spawn: Callable[[Coroutine[None, None, None]], object],
+        ask_prices: Callable[[Sequence[InstrumentKey]], None],
+    ) -> None:
+        self.engine = engine
+        self.alerts: list[cmd.Alert] = []
+        self.changed = asyncio.Event()
+        self.in_flight: set[asyncio.Task[None]] = set()
+        self._broker = broker
+        self._journal = journal
+        self._store = store
+        self._records = records
+        self._clock = clock
+        self._spawn = spawn
+        self._ask_prices = ask_prices
+        self.on_deadline: Callable[[], None] = lambda: None
+        self._backlog: list[JournalRecord] = []
+        self._journal_turn = asyncio.Lock()
+
+    def on_quote(self, quote: Quote) -> None:
+        """The tick path: returns after two comparisons for almost every quote."""
+        engine = self.engine
+        commands = engine.on_quote(quote)
+        if engine.has_new_deadline:
+            self.on_deadline()
+        if commands:
+            self.carry_out(commands)
+
+    def handle(self, event: ev.Event) -> None:
+        commands = self.engine.handle(event)
+        self.changed.set()
+        self.on_deadline()
+        if commands:
+            self.carry_out(commands)
+
+    def reconcile(self) -> None:
+        """Read the order book: updates missed while the stream was away are in it."""
+        self.carry_out((cmd.ReadOrderBook(),))
+
+    def carry_out(self, commands: Sequence[cmd.Command]) -> None:
+        now = self._clock.monotonic_ns()
+        records = [command.record for command in commands if isinstance(command, cmd.WriteJournal)]
+        for record in records:
+            if isinstance(record, ExitStarted):
+                self.engine.note_decided(record.exit_id, now)
+        others = [command for command in commands if not isinstance(command, cmd.WriteJournal)]
+        self.changed.set()
+        if records:
+            self._spawn(self._write_then(records, others))
+        else:
+            self._start(others, now)
+
+    async def _write_then(self, records: list[JournalRecord], others: list[cmd.Command]) -> None:
+        """Records that cannot be written are kept and go first next time; orders that depend on them are not sent."""
+        self._wait_for_me()
+        async with self._journal_turn:
+            self._backlog.extend(records)
+            batch = list(self._backlog)
+            try:
+                durable_ns = await self._journal.write(batch)
+            except (TransportError, StoreError) as error:
+                problem: MonitorError | None = error
+            else:
+                problem = None
+                del self._backlog[: len(batch)]
+        if problem is None:
+            self._start(others, durable_ns)
+            return
+        self._alert(
+            cmd.Alert(cmd.Severity.PAGE, "exit journal not writable", f"no order is sent without it: {problem}")
+        )
+        await asyncio.sleep(_STORE_RETRY_S[0])
+        for command in others:
+            if isinstance(command, cmd.SubmitOrder):
+                corr, why = command.intent.correlation_id, "its journal record is not on disk"
+                self.handle(ev.OrderRefused(corr, Refusal.NOT_SENT, why, self._clock.monotonic_ns()))
+        self._start([command for command in others if not isinstance(command, cmd.SubmitOrder)], 0)
+
+    def _wait_for_me(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self.in_flight.add(task)
+            task.add_done_callback(self.in_flight.discard)
+
+    def _start(self, commands: Sequence[cmd.Command], durable_ns: int) -> None:
+        for command in commands:
+            match command:
+                case cmd.Alert():
+                    self._alert(command)
+                case cmd.RequestQuotes(keys):
+                    self._ask_prices(keys)
+                case cmd.SubmitOrder():
+                    self._spawn(self._submit(command, durable_ns))
+                case cmd.CloseRows():
+                    self._spawn(self._close_rows(command))
+                case cmd.RecordExit(record):
+                    self._spawn(self._record(record))
+                case _:
+                    self._spawn(self._ask_broker(command))
+
+    def _alert(self, alert: cmd.Alert) -> None:
+        self.alerts.append(alert)
+        _log.log(_LEVELS[alert.severity], "%s: %s", alert.subject, alert.text)
+
+    async def _submit(self, command: cmd.SubmitOrder, durable_ns: int) -> None:
+        self._wait_for_me()
+        intent = command.intent
+        corr = intent.correlation_id
+        result = await self._broker.submit(intent)
+        now = self._clock.monotonic_ns()
+        if result.sent_ns is not None:
+            self.handle(ev.OrderPosted(corr, durable_ns, result.sent_ns))
+        match result.outcome:
+            case Accepted(order_id):
+                _log.info(
+                    "order %s accepted as %s: %s %d %s", corr, order_id, intent.side, intent.quantity, intent.holding
+                )
+                self.handle(ev.OrderAccepted(corr, order_id, now))
+            case Refused(refusal, reason):
+                _log.warning("order %s refused (%s): %s", corr, refusal, reason)
+                self.handle(ev.OrderRefused(corr, refusal, reason, now))
+            case Unknown(reason):
+                _log.warning("order %s: outcome unknown: %s", corr, reason)
+                self.handle(ev.OrderOutcomeUnknown(corr, reason, now))
+
+    async def ask(self, command: cmd.Command) -> None:
+        """Put one question to the broker and hand the answer to the engine."""
+        await self._ask_broker(command)
+
+    async def _ask_broker(self, command: cmd.Command) -> None:
+        """Every read ends in exactly one event; an error ends in BrokerReadFailed, never in a guess."""
+        correlation_id = getattr(command, "correlation_id", "")
+        try:
+            await self._read(command)
+        except _READ_ERRORS as error:
+            _log.warning("%s failed: %s", type(command).__name__, error)
+            now = self._clock.monotonic_ns()
+            self.handle(ev.BrokerReadFailed(type(command).__name__, str(error), now, correlation_id))
+
+    async def _read(self, command: cmd.Command) -> None:
+        broker, clock = self._broker, self._clock
+        requested = clock.monotonic_ns()
+        match command:
+            case cmd.ReadOrder(order_id, _):
+                report = await broker.read_order(order_id)
+                if report is None:
+                    raise DecodeError(f"expected the order {order_id}, the broker does not know it")
+                self.handle(ev.OrderReported(report, clock.monotonic_ns()))
+            case cmd.ResolveOrder():
+                await self._resolve(command, requested)
+            case cmd.ReadOrderBook():
+                reports = await broker.read_orders()
+                self.handle(ev.OrderBookRead(reports, requested, clock.monotonic_ns()))
+            case cmd.ReadTradeBook():
+                trades = await broker.read_trades()
+                self.handle(ev.TradeBookRead(trades, requested, clock.monotonic_ns()))
+            case cmd.ReadPositions():
+                positions = await broker.read_positions()
+                self.handle(ev.PositionsRead(positions, clock.monotonic_ns()))
+            case cmd.CancelOrder(order_id):
+                await broker.cancel(order_id)
+            case _:
+                raise TypeError(f"expected a question to the broker, received {type(command).__name__}")
+
+    async def _resolve(self, command: cmd.ResolveOrder, requested_ns: int) -> None:
+        """Look for an order of unknown fate: by its id, in the whole book, and in the trades."""
+        corr, clock = command.correlation_id, self._clock
+        found = await self._broker.find_order(corr)
+        if found is not None:
+            self.handle(ev.OrderReported(found, clock.monotonic_ns()))
+            return
+        reports = await self._broker.read_orders()
+        self.handle(ev.OrderBookRead(reports, requested_ns, clock.monotonic_ns()))
+        if any(report.correlation_id == corr for report in reports):
+            return
+        trades = await self._broker.read_trades()
+        known = {report.order_id for report in reports}
+        unexplained = any(t.holding == command.holding and t.order_id not in known for t in trades)
+        self.handle(ev.OrderAbsenceSeen(corr, unexplained, requested_ns, clock.monotonic_ns()))
+
+    async def _record(self, record: ExitRecord) -> None:
+        tries = 0
+        while True:
+            try:
+                await self._records.append(record)
+            except TransportError as error:
+                if tries == 0:
+                    self._alert(
+                        cmd.Alert(cmd.Severity.WARNING, f"exit record of {record.exit_id} not written", str(error))
+                    )
+                await asyncio.sleep(_STORE_RETRY_S[min(tries, len(_STORE_RETRY_S) - 1)])
+                tries += 1
+            else:
+                return
+
+    async def _close_rows(self, command: cmd.CloseRows) -> None:
+        """Write the rows until the store confirms. Simulation leaves live rows alone."""
+        record = command.record
+        tries = 0
+        while record.mode is Mode.LIVE:
+            try:
+                await self._store.close_rows(record)
+                await self._store.record_risk_event(record)
+                break
+            except (StoreError, TransportError) as error:
+                pause = _STORE_RETRY_S[min(tries, len(_STORE_RETRY_S) - 1)]
+                tries += 1
+                if tries == 1:
+                    text = f"the position is closed at the broker; the rows follow when the store answers: {error}"
+                    self._alert(cmd.Alert(cmd.Severity.WARNING, f"rows of {record.exit_id} not written", text))
+                await asyncio.sleep(pause)
+        self.handle(ev.RowsClosed(record.exit_id, self._clock.monotonic_ns()))

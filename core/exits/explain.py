@@ -1,0 +1,159 @@
+"""Why nothing fires now, and what would: the dashboard's line and the --plan list (exit_rules 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from core.exits.profit_and_loss import pnl_percent
+from core.exits.rules import PRICE_RULES, TIME_RULES
+from core.model.exit_levels import Action, LevelSource, Rule, Urgency
+from core.model.money import rupees_text
+from core.model.session_time import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from core.exits.breach import Breach
+    from core.exits.rules import RuleFacts, Verdict
+    from core.model.instrument import InstrumentKey
+    from core.model.money import Paise
+    from core.position_cache_manager import BookedPosition, InstrumentSlot
+
+NOTHING_FIRES: Final = "No exit conditions triggered"
+HIGH_SHARE: Final = 0.8
+MEDIUM_SHARE: Final = 0.6
+
+
+class Assessment(NamedTuple):
+    """The state of a position for the dashboard. `action` is MONITOR, or what waits to be done (`reason` says for what).
+
+    `stop_used` is the share of the stop loss that is used, 0 in profit, None while unknown. `urgency` follows it;
+    what waits has its rule's, and an unprotected position is HIGH.
+    """
+
+    action: Action
+    urgency: Urgency
+    reason: str
+    pnl: Paise | None
+    pnl_percent: float | None
+    stop_used: float | None
+
+
+class Threshold(NamedTuple):
+    """Where one rule fires: `pnl` in paise at this moment, None for rules that look at the calendar or the clock."""
+
+    rule: Rule
+    level: str
+    pnl: Paise | None
+    source: LevelSource
+
+
+def assess(
+    booked: BookedPosition,
+    facts: RuleFacts,
+    breaches: Mapping[Rule, Breach],
+    *,
+    session_open: bool | None,
+    stale: tuple[InstrumentKey, ...],
+    suspects: tuple[int, ...],
+    now_ns: int,
+    started_ns: int | None,
+) -> Assessment:
+    pnl = booked.pnl
+    used = _stop_used(facts, pnl)
+    action, urgency, reason = Action.MONITOR, _urgency_of(used), NOTHING_FIRES
+    unprotected = _why_unprotected(booked, facts, stale, now_ns, started_ns)
+    waiting = _due(facts, pnl) if session_open is not True else None
+    breached = next((rule for rule in PRICE_RULES if rule.rule in breaches), None)
+    if unprotected is not None:
+        urgency, reason = Urgency.HIGH, f"unprotected: {unprotected}"
+    elif waiting is not None:
+        closed = "the market is closed" if session_open is False else "whether the market is open is not known"
+        action, urgency, reason = waiting.action, waiting.urgency, f"{waiting.reason}; waiting, {closed}"
+    elif breached is not None:
+        is_settled = breaches[breached.rule].is_settled()
+        what = "the spread to settle" if not is_settled or not suspects else "a second quote"
+        if suspects and not breached.is_loss:
+            what = "a clean quote"
+        action, urgency = breached.action(facts.levels), breached.urgency
+        reason = f"{breached.name} breached, waiting for {what}"
+    return Assessment(action, urgency, reason, pnl, pnl_percent(pnl, booked.position.net_premium), used)
+
+
+def list_thresholds(facts: RuleFacts) -> tuple[Threshold, ...]:
+    """Every rule in force, in the order of `Rule`'s precedence for price rules, then clock and calendar."""
+    return tuple(_thresholds(facts))
+
+
+def _thresholds(facts: RuleFacts) -> Iterator[Threshold]:
+    levels = facts.levels
+    if levels.stop is not None:
+        amount = levels.stop.amount
+        yield Threshold(Rule.STOP_LOSS, f"P&L ≤ {rupees_text(-amount)}", -amount, levels.stop.source)
+    trailing = levels.trailing
+    if trailing is not None:
+        distance = rupees_text(trailing.distance)
+        if facts.peak is None:
+            text = f"arms at P&L ≥ {rupees_text(trailing.arm)}, then the peak − {distance}"
+            yield Threshold(Rule.TRAILING_STOP, text, None, trailing.source)
+        else:
+            stop = facts.peak - trailing.distance
+            text = f"P&L ≤ {rupees_text(stop)} (peak {rupees_text(facts.peak)} − {distance})"
+            yield Threshold(Rule.TRAILING_STOP, text, stop, trailing.source)
+    if levels.target is not None:
+        amount = levels.target.amount
+        yield Threshold(Rule.PROFIT_TARGET, f"P&L ≥ {rupees_text(amount)}", amount, levels.target.source)
+    if levels.theta is not None:
+        text = f"P&L ≤ {rupees_text(0)} while DTE ≤ {levels.theta.days}"
+        yield Threshold(Rule.THETA_EXIT, text, 0, levels.theta.source)
+    if levels.dte is not None:
+        yield Threshold(Rule.DTE_EXIT, f"DTE ≤ {levels.dte.days}", None, levels.dte.source)
+    if levels.square_off is not None:
+        yield Threshold(Rule.SQUARE_OFF, f"{levels.square_off.at:%H:%M:%S} IST", None, levels.square_off.source)
+
+
+def _stop_used(facts: RuleFacts, pnl: Paise | None) -> float | None:
+    stop = facts.levels.stop
+    return None if stop is None or pnl is None else max(-pnl, 0) / stop.amount
+
+
+def _urgency_of(used: float | None) -> Urgency:
+    if used is None or used < MEDIUM_SHARE:
+        return Urgency.NORMAL
+    return Urgency.HIGH if used >= HIGH_SHARE else Urgency.MEDIUM
+
+
+def _due(facts: RuleFacts, pnl: Paise | None) -> Verdict | None:
+    """The first rule that would fire if the market were open."""
+    for rule in PRICE_RULES:
+        line = rule.line(facts)
+        if line is not None and pnl is not None and rule.is_breached(pnl, line):
+            return rule.verdict(facts, pnl, line)
+    return next((verdict for rule in TIME_RULES if (verdict := rule.check(facts)) is not None), None)
+
+
+def _why_unprotected(
+    booked: BookedPosition,
+    facts: RuleFacts,
+    stale: tuple[InstrumentKey, ...],
+    now_ns: int,
+    started_ns: int | None,
+) -> str | None:
+    for leg, slot in zip(booked.position.legs, booked.slots, strict=True):
+        if slot.quote is None:
+            return f"no price for {slot.key}{_for_so_long(started_ns, now_ns)}"
+        if leg.entry is None:
+            return f"the entry price of {slot.key} is not known yet"
+        if slot.key in stale:
+            return f"no fresh price for {slot.key}{_for_so_long(_received_ns(slot), now_ns)}"
+    if facts.levels.stop is None:
+        return "no stop loss is in force"
+    return None
+
+
+def _received_ns(slot: InstrumentSlot) -> int | None:
+    return None if slot.quote is None else slot.quote.received_ns
+
+
+def _for_so_long(since_ns: int | None, now_ns: int) -> str:
+    return "" if since_ns is None else f" for {(now_ns - since_ns) // NS_PER_S} s"

@@ -1,0 +1,161 @@
+"""When the markets are open: an own dated table, because no rule of weekdays and hours is right for every day.
+
+Three answers: True, False, and None where the table does not know. None is never turned into open or closed here.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Final, Protocol
+
+from core.model.errors import ConfigurationError
+from core.model.instrument import Segment
+from core.model.session_time import IST, NS_PER_S, ist_datetime
+
+TABLE: Final = Path(__file__).with_name("nse_calendar.csv")
+
+_OPEN: Final = time(9, 15)
+_LATE_CLOSE_SINCE: Final = date(2026, 8, 3)
+"""NSE/FAOP/74467: derivatives trade until 15:40, and the shares behind them close by auction from 15:15."""
+_DERIVATIVES: Final = frozenset({Segment.NSE_FNO, Segment.BSE_FNO})
+_CASH: Final = frozenset({Segment.NSE_EQ, Segment.BSE_EQ, Segment.IDX_I})
+_SATURDAY: Final = 5
+_SEARCH_DAYS: Final = 30
+
+Window = tuple[time, time]
+
+
+class SessionCalendar(Protocol):
+    """`utc_ns`: UTC nanoseconds. Days are Indian days."""
+
+    def session_open(self, utc_ns: int, segment: Segment = Segment.NSE_FNO) -> bool | None: ...
+
+    def is_trading_day(self, day: date) -> bool | None: ...
+
+    def next_open(self, utc_ns: int, segment: Segment = Segment.NSE_FNO) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AlwaysOpen:
+    """MARKET_HOURS=always: for tests and simulation."""
+
+    def session_open(self, utc_ns: int, segment: Segment = Segment.NSE_FNO) -> bool | None:  # noqa: ARG002
+        return True
+
+    def is_trading_day(self, day: date) -> bool | None:  # noqa: ARG002
+        return True
+
+    def next_open(self, utc_ns: int, segment: Segment = Segment.NSE_FNO) -> int | None:  # noqa: ARG002
+        return utc_ns
+
+
+@dataclass(frozen=True, slots=True)
+class MarketCalendar:
+    """`special`: the windows of days with their own hours. `unknown`: days whose hours nobody has confirmed."""
+
+    first: date
+    last: date
+    closed: frozenset[date]
+    special: Mapping[date, tuple[Window, ...]]
+    unknown: frozenset[date]
+
+    def is_trading_day(self, day: date) -> bool | None:
+        """Whether derivatives trade on that day at all; None outside the table and on days of unknown hours."""
+        windows = self._derivative_windows(day)
+        return None if windows is None else bool(windows)
+
+    def session_open(self, utc_ns: int, segment: Segment = Segment.NSE_FNO) -> bool | None:
+        """Whether continuous trading is on at that instant: opening second included, closing second not.
+
+        None for MCX and currency (the table has no hours for them), and for shares in the closing-auction minutes, which
+        differ from share to share.
+        """
+        moment = ist_datetime(utc_ns)
+        windows = self.windows(moment.date(), segment)
+        if windows is None:
+            return None
+        now = moment.time()
+        if segment in _CASH and _in_auction(moment.date(), now) and windows:
+            return None
+        return any(opening <= now < closing for opening, closing in windows)
+
+    def next_open(self, utc_ns: int, segment: Segment = Segment.NSE_FNO) -> int | None:
+        """UTC nanoseconds of the next opening after the instant; None when a day of unknown hours comes first."""
+        moment = ist_datetime(utc_ns)
+        for ahead in range(_SEARCH_DAYS):
+            day = moment.date() + timedelta(days=ahead)
+            windows = self.windows(day, segment)
+            if windows is None:
+                return None
+            for opening, _ in windows:
+                opens_at = datetime.combine(day, opening, IST)
+                if opens_at > moment:
+                    return int(opens_at.timestamp()) * NS_PER_S
+        return None
+
+    def windows(self, day: date, segment: Segment = Segment.NSE_FNO) -> tuple[Window, ...] | None:
+        """The hours of a day (IST); () when it is closed, None when that is not known."""
+        if segment not in _DERIVATIVES | _CASH:
+            return None
+        windows = self._derivative_windows(day)
+        if segment in _CASH and windows and day not in self.special:
+            return ((_OPEN, time(15, 30)),)
+        return windows
+
+    def _derivative_windows(self, day: date) -> tuple[Window, ...] | None:
+        if day in self.unknown or not self.first <= day <= self.last:
+            return None
+        if day in self.special:
+            return self.special[day]
+        if day in self.closed or day.weekday() >= _SATURDAY:
+            return ()
+        return ((_OPEN, time(15, 40) if day >= _LATE_CLOSE_SINCE else time(15, 30)),)
+
+
+def _in_auction(day: date, now: time) -> bool:
+    return day >= _LATE_CLOSE_SINCE and time(15, 15) <= now < time(15, 35)
+
+
+def load_calendar(path: Path = TABLE) -> MarketCalendar:
+    """Read the dated table. Raises ConfigurationError naming the line that makes no sense."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}).", "Restore the file.") from None
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return _calendar_of(csv.DictReader(lines), path)
+
+
+def _calendar_of(rows: Iterable[Mapping[str, str]], path: Path) -> MarketCalendar:
+    limits: dict[str, date] = {}
+    days: dict[str, set[date]] = {"closed": set(), "unknown": set()}
+    special: dict[date, tuple[Window, ...]] = {}
+    for row in rows:
+        try:
+            day, kind = date.fromisoformat(row["date"]), row["kind"]
+            if kind in {"first", "last"}:
+                limits[kind] = day
+            elif kind == "special":
+                special[day] = (*special.get(day, ()), _window(row))
+            else:
+                days[kind].add(day)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"{path}: {dict(row)} is no calendar row ({error}).", "Correct or remove the line."
+            ) from None
+    if limits.keys() != {"first", "last"}:
+        raise ConfigurationError(f"{path} does not say which dates it covers.", "Add a first and a last row.")
+    return MarketCalendar(
+        limits["first"], limits["last"], frozenset(days["closed"]), special, frozenset(days["unknown"])
+    )
+
+
+def _window(row: Mapping[str, str]) -> Window:
+    opening, closing = time.fromisoformat(row["open"]), time.fromisoformat(row["close"])
+    if opening >= closing:
+        raise ValueError("it closes before it opens")
+    return opening, closing

@@ -1,0 +1,217 @@
+"""Builds the parts of one run and joins them: which broker, which store, which streams, by mode and settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from core.book_keeper import BookKeeper
+from core.brokers.dhan_broker import DhanBroker
+from core.brokers.paper_broker import PaperBroker
+from core.brokers.warm_connections import HttpLimits
+from core.exit_journal import ExitJournal
+from core.exit_profiles import desk_settings, guard_settings, profiles_by, square_off_times
+from core.exit_records import FILE_NAME, ExitRecords
+from core.exit_runner import ExitRunner
+from core.exits.engine import Engine
+from core.feed_line import FeedAccess, FeedSettings
+from core.instrument_source import InstrumentSource
+from core.loop_timer import LoopTimer
+from core.market_calendar import calendar_for
+from core.model.errors import ConfigurationError
+from core.model.events import FeedStateChanged, OrderReported
+from core.model.signals import Mode
+from core.options import VERSION
+from core.order_update_stream import OrderUpdateStream
+from core.position_cache_manager import PositionCacheManager
+from core.price_cache import PriceCache
+from core.settings import validate_account, validate_live
+from core.stores.sqlite_store import SqliteStore
+from core.websocket_manager import WebSocketManager
+from data_scripts.realtime_market_fetcher import RealtimeMarketFetcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from core.brokers.base import Broker
+    from core.clock import Clock
+    from core.market_calendar import Calendar
+    from core.model.market import Quote
+    from core.model.orders import OrderReport
+    from core.model.position import Position
+    from core.options import Options
+    from core.settings import Settings
+    from core.stores.base import TradeStore
+
+_POLL_SHARE: Final = 0.6
+
+
+@dataclass(slots=True)
+class Parts:
+    """`paper` is the account of simulation mode, None in the others. `feed` is None with --no-websocket."""
+
+    mode: Mode
+    options: Options
+    settings: Settings
+    clock: Clock
+    calendar: Calendar
+    store: TradeStore
+    market: DhanBroker
+    paper: PaperBroker | None
+    price_cache: PriceCache
+    cache: PositionCacheManager
+    engine: Engine
+    journal: ExitJournal
+    records: ExitRecords
+    runner: ExitRunner
+    fetcher: RealtimeMarketFetcher
+    feed: WebSocketManager | None
+    order_updates: OrderUpdateStream | None
+    timer: LoopTimer
+    source: InstrumentSource
+    peaks: dict[str, int]
+    keeper: BookKeeper
+
+    def subscribe(self) -> None:
+        """Make the prices wanted those that some position needs. Cheap when nothing has changed."""
+        added, removed = self.cache.take_key_changes()
+        if not added and not removed:
+            return
+        keys = tuple(self.cache.keys())
+        if self.feed is None:
+            self.price_cache.watch(keys)
+        else:
+            self.feed.set_wanted(keys)
+        self.fetcher.set_wanted(keys)
+        if added:
+            self.fetcher.ask(added)
+
+    @property
+    def broker(self) -> Broker:
+        return self.market if self.paper is None else self.paper
+
+
+def check_settings(options: Options, settings: Settings) -> None:
+    """Everything that can be refused before anything is opened. Raises ConfigurationError."""
+    if options.execute:
+        validate_live(settings)
+    else:
+        validate_account(settings)
+    if settings.supabase_url is not None:
+        raise ConfigurationError(
+            "SUPABASE_URL is set and this version reads trades from SQLite only.",
+            "Unset SUPABASE_URL and SUPABASE_KEY, and put the trades into TRADES_DB.",
+        )
+    profiles_by(settings)
+
+
+def build_parts(
+    options: Options, settings: Settings, clock: Clock, spawn: Callable[[Coroutine[None, None, None]], object]
+) -> Parts:
+    """Make every part; nothing is opened or connected yet."""
+    check_settings(options, settings)
+    mode = options.mode
+    token = _token_of(settings)
+    client_id = settings.dhan_client_id or ""
+    price_cache, cache = PriceCache(), PositionCacheManager()
+    limits = HttpLimits(settings.order_connect_timeout_s, settings.order_timeout_s)
+    market = DhanBroker(settings.dhan_api_url, client_id, token, clock, limits=limits)
+    engine = Engine(cache, guard_settings(settings), desk_settings(settings), mode)
+
+    def on_report(report: OrderReport) -> None:
+        runner.handle(OrderReported(report, clock.monotonic_ns()))
+
+    paper = PaperBroker(clock, price_cache.quote, market.read_quotes, on_report) if mode is Mode.SIMULATION else None
+    store = SqliteStore(settings.trades_db, settings.store_poll_ms)
+    journal = ExitJournal(settings.state_dir / "exit_journal.db", mode, build=VERSION, clock=clock)
+    records = ExitRecords(settings.log_dir / FILE_NAME)
+    runner = ExitRunner(
+        engine=engine,
+        broker=market if paper is None else paper,
+        journal=journal,
+        store=store,
+        records=records,
+        clock=clock,
+        spawn=spawn,
+        ask_prices=lambda keys: fetcher.ask(keys),
+    )
+    on_quote = _quote_sink(runner, paper)
+    # Asked again before a polled price turns stale, so that --no-websocket has usable marks all the time.
+    poll_after_s = settings.mark_stale_s * _POLL_SHARE
+    fetcher = RealtimeMarketFetcher(price_cache, market.read_quotes, on_quote, clock, stale_after_s=poll_after_s)
+
+    def on_state(is_live: bool) -> None:  # noqa: FBT001  the feed's callback has one argument
+        fetcher.set_polling(is_on=not is_live)
+        runner.handle(FeedStateChanged(is_live, clock.monotonic_ns()))
+
+    feed = None
+    if options.use_websocket:
+        access = FeedAccess(settings.dhan_feed_url, client_id, token)
+        feed = WebSocketManager(access, price_cache, on_quote, on_state, clock, settings=FeedSettings())
+    order_updates = None
+    if mode is not Mode.SIMULATION:
+        order_updates = OrderUpdateStream(
+            settings.dhan_order_update_url, client_id, token, on_report, runner.reconcile, clock
+        )
+    calendar = calendar_for(settings.market_hours)
+    timer = LoopTimer(clock, calendar, lambda: engine.next_wake_ns, runner.handle)
+    runner.on_deadline = timer.rearm
+    source = InstrumentSource(settings.dhan_instruments, settings.state_dir, clock)
+    peaks: dict[str, int] = {}
+    keeper = BookKeeper(
+        store=store,
+        source=source,
+        runner=runner,
+        clock=clock,
+        profiles_of=profiles_by(settings),
+        square_off=square_off_times(settings),
+        only=options.positions,
+        peaks=peaks,
+        on_positions=_paper_holder(paper),
+        on_read=lambda: parts.subscribe(),
+    )
+    parts = Parts(
+        mode, options, settings, clock, calendar, store, market, paper, price_cache, cache, engine, journal, records,
+        runner, fetcher, feed, order_updates, timer, source, peaks, keeper,
+    )  # fmt: skip
+    return parts
+
+
+def _token_of(settings: Settings) -> Callable[[], str]:
+    token = settings.dhan_access_token
+    if token is None:
+        raise ConfigurationError(
+            "DHAN_ACCESS_TOKEN is not set and minting one from PIN and TOTP is not built yet.",
+            "Put a token into .env or name a file with DHAN_ACCESS_TOKEN_FILE.",
+        )
+    return token.get_secret_value
+
+
+def _quote_sink(runner: ExitRunner, paper: PaperBroker | None) -> Callable[[Quote], None]:
+    """Live and alert mode go straight to the engine; the paper account also fills its resting orders."""
+    if paper is None:
+        return runner.on_quote
+
+    def on_quote(quote: Quote) -> None:
+        runner.on_quote(quote)
+        paper.on_quote(quote)
+
+    return on_quote
+
+
+def _paper_holder(paper: PaperBroker | None) -> Callable[[tuple[Position, ...]], None]:
+    """Keep the paper account equal to the rows: held when a position appears, released when it is gone."""
+    held: set[int] = set()
+
+    def hold(positions: tuple[Position, ...]) -> None:
+        if paper is None:
+            return
+        now = {position.strategy_id for position in positions}
+        for strategy_id in held - now:
+            paper.release(strategy_id)
+        for position in positions:
+            paper.hold(position)
+        held.clear()
+        held.update(now)
+
+    return hold

@@ -1,0 +1,96 @@
+"""What the monitor shows of itself: facts for the table, the JSON document and the closing statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.model.commands import Alert
+    from core.model.exit_levels import Action, ExitLevels, Urgency
+    from core.model.money import Paise
+    from core.model.position import Position
+    from core.model.signals import ExitRecord, Mode
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """One rule in force, for `--plan`: `pnl` (paise) at which it fires now, None for calendar and clock rules.
+
+    `price` in paise is given for one-leg positions only.
+    """
+
+    rule: str
+    level: str
+    pnl: Paise | None
+    price: Paise | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOrder:
+    """One order that an exit would send: phase 1 buys shorts back, phase 2 sells longs. `limit` paise, None without a price."""
+
+    phase: int
+    side: str
+    quantity: int
+    symbol: str
+    limit: Paise | None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionView:
+    """One line of the table. `state`: guarded, exiting, halted, exited. Amounts in paise, `pnl` None while unknown."""
+
+    position: Position
+    levels: ExitLevels | None
+    state: str
+    pnl: Paise | None
+    pnl_percent: float | None
+    action: Action
+    urgency: Urgency
+    reason: str
+    rules: tuple[RuleLine, ...] = ()
+    orders: tuple[PlannedOrder, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionView:
+    """`feed` is one of live, connecting, stale, off; `data_age_s` None before the first packet."""
+
+    store: str
+    feed: str
+    order_updates: str
+    subscribed: int
+    cached_prices: int
+    reconnects: int
+    data_age_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    uptime_s: float
+    positions: int
+    price_updates: int
+    corrupt_packets: int
+    dropped_prices: int
+    rest_fetches: int
+    trade_updates: int
+    signals: int
+    exits_finished: int
+    exits_unresolved: int
+    alerts: int
+    realised_pnl: Paise | None
+    """Sum over this run's finished exits, paise; None when one of them has no known price."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorView:
+    mode: Mode
+    utc_ns: int
+    positions: tuple[PositionView, ...]
+    connection: ConnectionView
+    statistics: Statistics
+    set_aside: tuple[str, ...]
+    finished: tuple[ExitRecord, ...]
+    alerts: tuple[Alert, ...]

@@ -1,0 +1,108 @@
+"""One client of the feed: its modes per instrument, its outgoing packets, its pings."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from core.model.instrument import InstrumentKey, Segment
+from core.paper import feed_encoding
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from core.paper.market import Book
+    from core.paper.options import ExchangeOptions
+
+TICKER, QUOTE, FULL = 1, 2, 4
+"""Bits of a mode: whether modes are independent per instrument is not known (2.2); here they are."""
+CONGESTED_BYTES: Final = 262_144
+TAKEN_BYTES: Final = 65_536
+LOOK_AGAIN_S: Final = 0.002
+HAS_OPEN_INTEREST: Final = frozenset({Segment.NSE_FNO, Segment.BSE_FNO, Segment.MCX_COMM})
+
+
+class FeedConnection:
+    """Packets are written without awaiting; a whole loop turn's packets leave in one write."""
+
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport, options: ExchangeOptions) -> None:
+        self.socket = socket
+        self.transport = transport
+        self.modes: dict[InstrumentKey, int] = {}
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._packets: list[bytes] = []
+        self._postponed: dict[InstrumentKey, Book] = {}
+        self._open_interest: dict[InstrumentKey, int] = {}
+        self._heard_at = self._loop.time()
+
+    def heard(self) -> None:
+        self._heard_at = self._loop.time()
+
+    @property
+    def is_congested(self) -> bool:
+        return self.transport.get_write_buffer_size() > CONGESTED_BYTES
+
+    def send(self, packet: bytes) -> None:
+        if not self._packets:
+            self._loop.call_soon(self._flush)
+        self._packets.append(packet)
+
+    def send_book(self, book: Book, mask: int) -> None:
+        if mask & TICKER:
+            self.send(feed_encoding.ticker(book))
+        if mask & QUOTE:
+            self.send(feed_encoding.quote(book))
+            if book.key.segment in HAS_OPEN_INTEREST and self._open_interest.get(book.key) != book.open_interest:
+                self._open_interest[book.key] = book.open_interest
+                self.send(feed_encoding.open_interest(book))
+        if mask & FULL:
+            self.send(feed_encoding.full(book))
+
+    def postpone(self, book: Book) -> None:
+        """Keep only the newest state of the instrument until the client has taken what is on the way."""
+        if not self._postponed:
+            self._loop.call_later(LOOK_AGAIN_S, self._catch_up)
+        self._postponed[book.key] = book
+
+    def _catch_up(self) -> None:
+        if self.transport.is_closing():
+            self._postponed.clear()
+        elif self.is_congested:
+            self._loop.call_later(LOOK_AGAIN_S, self._catch_up)
+        else:
+            books = tuple(self._postponed.values())
+            self._postponed.clear()
+            for book in books:
+                self.send_book(book, self.modes.get(book.key, 0))
+
+    def _flush(self) -> None:
+        packets, self._packets = self._packets, []
+        if self.transport.is_closing() or not packets:
+            return
+        stack = self._options.feed_stacking
+        if stack > 1:
+            packets = [b"".join(packets[n : n + stack]) for n in range(0, len(packets), stack)]
+        self.transport.write(b"".join(map(feed_encoding.message, packets)))
+
+    async def wait_until_taken(self) -> None:
+        """Return when most of what was written has left; returns at once for a closed connection."""
+        self._flush()
+        while not self.transport.is_closing() and self.transport.get_write_buffer_size() > TAKEN_BYTES:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_AGAIN_S)  # asyncio tells nobody when a buffer drains
+
+    async def keep_alive(self) -> None:
+        """Ping every 10 s, close a client that has been silent for 40 s (2.9). Runs until cancelled."""
+        while True:
+            await asyncio.sleep(self._options.feed_ping_s)
+            if self._loop.time() - self._heard_at > self._options.feed_silence_limit_s:
+                self.transport.close()
+                return
+            if not self.is_congested and not self.socket.closed:
+                await self.socket.ping()
+
+    async def disconnect(self, code: int) -> None:
+        """Say why with a code-50 packet, then close."""
+        self.send(feed_encoding.disconnect(code))
+        self._flush()
+        await self.socket.close()

@@ -1,0 +1,181 @@
+"""Rows and the instrument master → positions with their levels. A bad row is set aside and named; the others stay."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date, time
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from core.exits.read_levels import LevelInputs, read_levels
+from core.model.errors import RowError
+from core.model.instrument import InstrumentKey, Right, Segment
+from core.model.position import Leg, Position, Product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from core.model.exit_levels import ExitLevels
+    from core.model.instrument import Instrument
+    from core.model.profile import Profile
+    from core.model.trade_rows import LevelRow, TradeRow
+    from core.stores.base import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedRow:
+    """What a row was when it was last readable."""
+
+    strategy_id: int
+    strategy_name: str
+    underlying: str
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class BookedPosition:
+    position: Position
+    levels: ExitLevels
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """`set_aside`: the rows that could not be read, each named. `kept`: how many of those stay guarded as they were."""
+
+    positions: tuple[BookedPosition, ...]
+    set_aside: tuple[RowError, ...]
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookRules:
+    """How rows are read. `today` is the Indian date; `only` keeps these strategy ids, None all.
+
+    `profiles_of` gets strategy id, strategy name and stored type, and gives the category's defaults and the chosen set.
+    """
+
+    today: date
+    profiles_of: Callable[[int, str, str], tuple[Profile, Profile | None]]
+    only: frozenset[int] | None = None
+    square_off: Mapping[Product, time] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class _Group:
+    name: str
+    underlying: str
+    legs: list[Leg] = field(default_factory=list)
+
+
+def wanted_keys(trades: Iterable[TradeRow]) -> frozenset[InstrumentKey]:
+    """Keys of the rows whose segment exists; the others are named by `build_book`."""
+    return frozenset(
+        InstrumentKey(Segment(row.segment), row.security_id) for row in trades if row.segment in Segment.__members__
+    )
+
+
+def guarded_rows(positions: Iterable[Position]) -> dict[int, GuardedRow]:
+    """By row id, for the next `build_book`."""
+    return {
+        leg.row_id: GuardedRow(position.strategy_id, position.strategy_name, position.underlying, leg)
+        for position in positions
+        for leg in position.legs
+    }
+
+
+def build_book(
+    snapshot: Snapshot,
+    instruments: Mapping[InstrumentKey, Instrument],
+    rules: BookRules,
+    last_good: Mapping[int, GuardedRow] = MappingProxyType({}),
+) -> Book:
+    """Group the open rows into positions and read their levels.
+
+    A row of `last_good` that has become unreadable stays guarded as it was: a slip of somebody's pen must not take the
+    protection away.
+    """
+    problems: list[RowError] = list(snapshot.problems)
+    groups: dict[int, _Group] = {}
+    for row in snapshot.trades:
+        if rules.only is not None and row.strategy_id not in rules.only:
+            continue
+        try:
+            leg = _leg(row, instruments, rules.today)
+        except RowError as error:
+            problems.append(error)
+            continue
+        groups.setdefault(row.strategy_id, _Group(row.strategy_name, row.underlying)).legs.append(leg)
+    kept = _keep_last_good(problems, last_good, groups, rules.today)
+    return Book(_with_levels(snapshot, groups, rules), tuple(problems), kept)
+
+
+def _keep_last_good(
+    problems: list[RowError], last_good: Mapping[int, GuardedRow], groups: dict[int, _Group], today: date
+) -> int:
+    kept = 0
+    for error in problems:
+        known = last_good.get(error.row) if error.table == "trades" and isinstance(error.row, int) else None
+        if known is None:
+            continue
+        expiry = known.leg.instrument.expiry
+        if expiry is None or expiry >= today:
+            group = groups.setdefault(known.strategy_id, _Group(known.strategy_name, known.underlying))
+            group.legs.append(known.leg)
+            kept += 1
+    return kept
+
+
+def _with_levels(snapshot: Snapshot, groups: dict[int, _Group], rules: BookRules) -> tuple[BookedPosition, ...]:
+    strategies = {row.strategy_id: row for row in snapshot.strategies}
+    risks = {row.strategy_id: row for row in snapshot.risks}
+    levels: dict[int, list[LevelRow]] = defaultdict(list)
+    for level in snapshot.levels:
+        levels[level.strategy_id].append(level)
+    booked = []
+    for strategy_id, group in groups.items():
+        strategy = strategies.get(strategy_id)
+        name = group.name or (strategy.strategy_name if strategy else "") or f"strategy {strategy_id}"
+        legs = tuple(sorted(group.legs, key=lambda leg: leg.row_id))
+        position = Position(strategy_id, name, group.underlying, legs)
+        category, profile = rules.profiles_of(strategy_id, name, strategy.strategy_type if strategy else "")
+        inputs = LevelInputs(
+            position,
+            category,
+            risks.get(strategy_id),
+            tuple(levels[strategy_id]),
+            profile,
+            square_off=rules.square_off,
+        )
+        booked.append(BookedPosition(position, read_levels(inputs)))
+    return tuple(booked)
+
+
+def _leg(row: TradeRow, instruments: Mapping[InstrumentKey, Instrument], today: date) -> Leg:
+    if row.segment not in Segment.__members__:
+        raise RowError("trades", row.row_id, f"exchange_segment {row.segment!r} is none of Dhan's")
+    key = InstrumentKey(Segment(row.segment), row.security_id)
+    instrument = instruments.get(key)
+    if instrument is None:
+        raise RowError("trades", row.row_id, f"security_id {key} is not in today's instrument master")
+    if instrument.expiry is not None and instrument.expiry < today:
+        raise RowError("trades", row.row_id, f"{instrument.symbol} expired on {instrument.expiry}")
+    _check_contract(row, instrument)
+    units = row.quantity if row.is_buy else -row.quantity
+    return Leg(row.row_id, instrument, Product(row.product), units, row.entry, row.opened_at)
+
+
+def _check_contract(row: TradeRow, instrument: Instrument) -> None:
+    """A row whose strike, right or expiry is not the contract's would close the wrong thing (fault F13)."""
+    told = (
+        ("type", row.option_type if row.option_type in set(Right) else None, instrument.right),
+        ("strike_price", row.strike, instrument.strike),
+        ("expiry_date", row.expiry, None if instrument.expiry is None else instrument.expiry.isoformat()),
+    )
+    for column, in_row, in_master in told:
+        if in_row is not None and in_master is not None and in_row != in_master:
+            raise RowError(
+                "trades",
+                row.row_id,
+                f"{column} is {in_row}, but security_id {row.security_id} is {instrument.symbol} with {in_master}",
+            )

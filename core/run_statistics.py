@@ -1,0 +1,79 @@
+"""The monitor's view of itself, put together from its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.model.session_time import NS_PER_S
+from core.monitor_view import ConnectionView, MonitorView, Statistics
+from core.view_builder import exited_view, position_views
+
+if TYPE_CHECKING:
+    from core.monitor_parts import Parts
+    from core.monitor_view import PositionView
+
+
+def view_of(parts: Parts, started_ns: int) -> MonitorView:
+    return MonitorView(
+        mode=parts.mode,
+        utc_ns=parts.clock.utc_ns(),
+        positions=(*position_views(parts.engine), *_exited(parts)),
+        connection=_connection(parts),
+        statistics=_statistics(parts, started_ns),
+        set_aside=tuple(str(error) for error in parts.keeper.set_aside),
+        finished=tuple(parts.engine.finished),
+        alerts=tuple(parts.runner.alerts),
+    )
+
+
+def _exited(parts: Parts) -> list[PositionView]:
+    """Positions exited in this run whose rows the store still lists: simulation never closes them."""
+    shown = parts.engine.guards.keys() | {running.strategy_id for running in parts.engine.unresolved}
+    views = []
+    for record in parts.engine.finished:
+        booked = parts.keeper.known.get(record.strategy_id)
+        if booked is not None and record.strategy_id not in shown:
+            views.append(exited_view(record, booked.position))
+    return views
+
+
+def _connection(parts: Parts) -> ConnectionView:
+    feed = None if parts.feed is None else parts.feed.status
+    now = parts.clock.monotonic_ns()
+    if feed is None:
+        state, age = "off", None
+    else:
+        state = "live" if feed.is_live else "stale" if feed.connected else "connecting"
+        age = None if feed.last_data_ns is None else (now - feed.last_data_ns) / NS_PER_S
+    stream = parts.order_updates
+    updates = "off" if stream is None else "connected" if stream.status.is_connected else "connecting"
+    cached = sum(parts.price_cache.quote(key) is not None for key in parts.cache.keys())
+    return ConnectionView(
+        store="connected" if parts.keeper.is_reading else "unreadable",
+        feed=state,
+        order_updates=updates,
+        subscribed=0 if feed is None else feed.subscribed,
+        cached_prices=cached,
+        reconnects=0 if feed is None else feed.reconnects,
+        data_age_s=age,
+    )
+
+
+def _statistics(parts: Parts, started_ns: int) -> Statistics:
+    feed = None if parts.feed is None else parts.feed.status
+    known = [record.realised_pnl for record in parts.engine.finished]
+    realised = [pnl for pnl in known if pnl is not None]
+    return Statistics(
+        uptime_s=(parts.clock.monotonic_ns() - started_ns) / NS_PER_S,
+        positions=len(parts.engine.guards) + len(parts.engine.unresolved),
+        price_updates=parts.price_cache.counts.taken,
+        corrupt_packets=0 if feed is None else feed.corrupt,
+        dropped_prices=parts.cache.absurd + parts.cache.late + (0 if feed is None else feed.bad_prices),
+        rest_fetches=parts.fetcher.counts.requests,
+        trade_updates=parts.keeper.changes_seen,
+        signals=parts.engine.counts.signals,
+        exits_finished=parts.engine.counts.exits_finished,
+        exits_unresolved=len(parts.engine.unresolved),
+        alerts=len(parts.runner.alerts),
+        realised_pnl=sum(realised) if len(realised) == len(known) else None,
+    )

@@ -1,0 +1,259 @@
+"""The embedded store: trades in a SQLite file that other programs write."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from core.exit_records import compared, exit_time
+from core.model.errors import StoreError, TransportError
+from core.model.exit_levels import FULL_EXITS
+from core.model.money import rupees
+from core.model.signals import ExitRecord, LegExecution
+from core.stores.base import Snapshot
+from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES, key_column, snapshot_of
+from core.stores.schema import MONITOR_TABLES, REQUIRED, missing
+from core.stores.sqlite_watch import SqliteWatch, file_uri
+
+_T = TypeVar("_T")
+
+_BUSY_S: Final = 2.0
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_SCHEMA,
+    }
+)
+"""SQLite's codes for what may be over in a moment. Everything else needs a person."""
+
+_OPEN_TRADES: Final = "SELECT * FROM trades WHERE order_status = 'open' ORDER BY timestamp"
+# Casts, because one table may hold a strategy's id as a number and another as text.
+_OF_OPEN: Final = (
+    "SELECT * FROM {table} WHERE CAST({column} AS INTEGER) IN "
+    "(SELECT CAST(strategy_id AS INTEGER) FROM trades WHERE order_status = 'open')"
+)
+_RISK_EVENT: Final = (
+    "execution_id",
+    "strategy_id",
+    "event_type",
+    "threshold_value",
+    "current_value",
+    "action_taken",
+    "exit_order_ids",
+    "triggered_at",
+    "notes",
+)
+
+
+class SqliteStore:
+    """A TradeStore. All reads and writes happen on one thread, so the event loop never waits for the file."""
+
+    def __init__(self, path: Path, poll_ms: int = 50) -> None:
+        self._path = path
+        self._poll_s = poll_ms / 1_000
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="trades")
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._changed = asyncio.Event()
+        self._watch: SqliteWatch | None = None
+
+    async def open(self) -> None:
+        """Check the tables, make the monitor's own, and begin to watch for changes.
+
+        Raises StoreError naming what is missing and its remedy.
+        """
+        await self._on_thread(self._prepare)
+        loop = asyncio.get_running_loop()
+
+        def notice() -> None:
+            # The loop may be closed before the watch has stopped.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._changed.set)
+
+        self._watch = SqliteWatch(self._path, self._poll_s, notice)
+        await asyncio.to_thread(self._watch.start)
+
+    async def read_snapshot(self) -> Snapshot:
+        """All open trades with their strategies, in one read transaction. Raises StoreError or TransportError."""
+        return await self._on_thread(self._read)
+
+    async def changes(self) -> AsyncIterator[None]:
+        """One item per noticed change; changes that arrive while the reader is busy are one. For one reader."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            yield None
+
+    async def close_rows(self, record: ExitRecord) -> None:
+        """Close the rows of the legs that are flat, all or none. A partial exit and a row closed by others stay as they are."""
+        await self._on_thread(lambda: self._close_rows(record))
+
+    async def record_risk_event(self, record: ExitRecord) -> None:
+        """Append to risk_events, once per exit, in the columns that the table has."""
+        await self._on_thread(lambda: self._record_risk_event(record))
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            await asyncio.to_thread(self._watch.stop)
+            self._watch = None
+        await self._on_thread(self._disconnect)
+        self._thread.shutdown(wait=False)
+
+    async def _on_thread(self, work: Callable[[], _T]) -> _T:
+        def guarded() -> _T:
+            with self._translated():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+
+    def _prepare(self) -> None:
+        connection = self._connected()
+        self._check(connection)
+        try:
+            connection.executescript(MONITOR_TABLES)
+        except sqlite3.OperationalError as error:
+            # A file that may only be read is enough to watch; closing rows will say what is wrong.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+
+    def _read(self) -> Snapshot:
+        connection = self._connected()
+        connection.execute("BEGIN")
+        try:
+            self._check(connection)
+            trades = self._rows(connection, _OPEN_TRADES)
+            strategies = self._rows(connection, _OF_OPEN.format(table=STRATEGIES, column="id"))
+            risks = self._rows(connection, _OF_OPEN.format(table=RISKS, column="strategy_id"))
+            levels = self._rows(connection, _OF_OPEN.format(table=LEVELS, column="strategy_id"))
+        finally:
+            connection.execute("ROLLBACK")
+        return snapshot_of(trades, strategies, risks, levels)
+
+    def _close_rows(self, record: ExitRecord) -> None:
+        legs = [leg for leg in record.legs if leg.filled >= leg.ordered]
+        if record.action not in FULL_EXITS or not legs:
+            return
+        connection = self._connected()
+        key = key_column(_columns(connection, TRADES))
+        statement = (
+            "UPDATE trades SET order_status='closed', exit_order_id=?, exit_price=?, exit_time=?, exit_reason=? "  # noqa: S608  the key is one of two constants
+            f"WHERE {key}=? AND order_status='open'"
+        )
+        with _transaction(connection):
+            connection.executemany(statement, [_closing_values(record, leg) for leg in legs])
+
+    def _record_risk_event(self, record: ExitRecord) -> None:
+        connection = self._connected()
+        names = [name for name in _RISK_EVENT if name in _columns(connection, "risk_events")]
+        if "execution_id" not in names:
+            return
+        values = _risk_event_values(record)
+        statement = (
+            f"INSERT INTO risk_events ({', '.join(names)}) SELECT {', '.join('?' for _ in names)} "  # noqa: S608  names are constants above
+            "WHERE NOT EXISTS (SELECT 1 FROM risk_events WHERE execution_id=?)"
+        )
+        with _transaction(connection):
+            connection.execute(statement, [*(values[name] for name in names), record.exit_id])
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        found = {table: _columns(connection, table) for table in REQUIRED}
+        problem = missing({table: columns for table, columns in found.items() if columns})
+        if problem is not None:
+            raise StoreError(
+                f"{self._path} {problem}. Point TRADES_DB at the file that the strategy builder writes, or set SUPABASE_URL."
+            )
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is not None and self._file_was_replaced():
+            self._disconnect()
+        if self._connection is None:
+            if not self._path.exists():
+                raise StoreError(
+                    f"The trades file {self._path} does not exist. "
+                    "Point TRADES_DB at the file that the strategy builder writes, or set SUPABASE_URL."
+                )
+            connection = sqlite3.connect(file_uri(self._path, "rw"), uri=True, timeout=_BUSY_S, isolation_level=None)
+            connection.row_factory = sqlite3.Row
+            # One row with broken text must not make the whole table unreadable.
+            connection.text_factory = _lenient_text
+            connection.execute("PRAGMA synchronous=FULL")
+            self._inode = self._path.stat().st_ino
+            self._connection = connection
+        return self._connection
+
+    def _file_was_replaced(self) -> bool:
+        return not self._path.exists() or self._path.stat().st_ino != self._inode
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @staticmethod
+    def _rows(connection: sqlite3.Connection, query: str) -> list[dict[str, object]]:
+        return [dict(row) for row in connection.execute(query)]
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._disconnect()
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            if code in _PASSING:
+                raise TransportError(f"{self._path}: {error}") from error
+            raise StoreError(f"{self._path} cannot be used: {error}. Check TRADES_DB and the file.") from error
+        except OSError as error:
+            raise TransportError(f"{self._path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _lenient_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
+    return frozenset(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+
+
+def _closing_values(record: ExitRecord, leg: LegExecution) -> tuple[object, ...]:
+    price = None if leg.average_price is None else str(rupees(leg.average_price))
+    return (",".join(leg.order_ids) or None, price, exit_time(record), record.reason, leg.row_id)
+
+
+def _risk_event_values(record: ExitRecord) -> dict[str, object]:
+    return {
+        "execution_id": record.exit_id,
+        "strategy_id": record.strategy_id,
+        "event_type": record.rule.value,
+        "threshold_value": compared(record.rule, record.threshold),
+        "current_value": compared(record.rule, record.observed),
+        "action_taken": record.action.value,
+        "exit_order_ids": ",".join(order_id for leg in record.legs for order_id in leg.order_ids),
+        "triggered_at": exit_time(record),
+        "notes": record.reason,
+    }

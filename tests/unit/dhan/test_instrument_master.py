@@ -1,0 +1,189 @@
+"""The instrument master in both kinds of file, with the rows of dhan_v2_protocol 7.2."""
+
+import gzip
+from datetime import date
+
+import pytest
+
+from core.dhan.instrument_master import decode_master, parse_master
+from core.model.errors import DecodeError
+from core.model.instrument import Instrument, InstrumentKey, Right, Segment
+
+DETAILED = (
+    "EXCH_ID,SEGMENT,SECURITY_ID,ISIN,INSTRUMENT,UNDERLYING_SECURITY_ID,UNDERLYING_SYMBOL,SYMBOL_NAME,DISPLAY_NAME,"
+    "INSTRUMENT_TYPE,SERIES,LOT_SIZE,SM_EXPIRY_DATE,STRIKE_PRICE,OPTION_TYPE,TICK_SIZE,EXPIRY_FLAG,BRACKET_FLAG,"
+    "COVER_FLAG,ASM_GSM_FLAG,ASM_GSM_CATEGORY,BUY_SELL_INDICATOR,BUY_CO_MIN_MARGIN_PER,BUY_CO_SL_RANGE_MAX_PERC,"
+    "BUY_CO_SL_RANGE_MIN_PERC,BUY_BO_MIN_MARGIN_PER,BUY_BO_PROFIT_RANGE_MAX_PERC,BUY_BO_PROFIT_RANGE_MIN_PERC,"
+    "MTF_LEVERAGE,SM_UPPER_LIMIT,SM_LOWER_LIMIT,SM_FREEZE_QTY"
+)
+CALL_ROW = (
+    "NSE,D,61234,NA,OPTIDX,26000,NIFTY,NIFTY-Nov2026-26200-CE,NIFTY 24 NOV 26200 CALL,OP,NA,65.0,2026-11-24,"
+    "26200.00000,CE,5.0000,W,N,N,N,NA,A,0,0,0,0,0,0,0,471.6000,0.0500,1756,"
+)
+FUTURE_ROW = (
+    "NSE,D,35001,NA,FUTIDX,26000,NIFTY,NIFTY-Nov2026-FUT,NIFTY NOV FUT,FUT,NA,65.0,2026-11-24,-0.01000,XX,10.0000,M,"
+    "N,N,N,NA,A,0,0,0,0,0,0,0,0,0,-1,"
+)
+INDEX_ROW = "NSE,I,13,1,INDEX,,NIFTY,NIFTY,Nifty 50,INDEX,X,,NA,,XX,,NA,N,N,N,NA,A,0,0,0,0,0,0,0,,,,"
+COMPACT = (
+    "SEM_EXM_EXCH_ID,SEM_SEGMENT,SEM_SMST_SECURITY_ID,SEM_INSTRUMENT_NAME,SEM_EXPIRY_CODE,SEM_TRADING_SYMBOL,"
+    "SEM_LOT_UNITS,SEM_CUSTOM_SYMBOL,SEM_EXPIRY_DATE,SEM_STRIKE_PRICE,SEM_OPTION_TYPE,SEM_TICK_SIZE,SEM_EXPIRY_FLAG,"
+    "SEM_EXCH_INSTRUMENT_TYPE,SEM_SERIES,SM_SYMBOL_NAME"
+)
+COMPACT_CALL_ROW = (
+    "NSE,D,61234,OPTIDX,0,NIFTY-Nov2026-26200-CE,65.0,NIFTY 24 NOV 26200 CALL,2026-11-24 14:30:00,26200.00000,CE,"
+    "5.0000,W,OP,NA,"
+)
+KEY = InstrumentKey(Segment.NSE_FNO, 61234)
+CALL = Instrument(
+    KEY, "NIFTY-Nov2026-26200-CE", "NIFTY", 65, 5, 1756, 2620000, date(2026, 11, 24), Right.CALL, 5, 47160
+)
+COMPACT_CALL = Instrument(
+    KEY, "NIFTY-Nov2026-26200-CE", "NIFTY", 65, 5, None, 2620000, date(2026, 11, 24), Right.CALL, None, None
+)
+
+
+def file_of(*rows):
+    return "\n".join(rows) + "\n"
+
+
+def test_an_option_is_read_from_the_detailed_file():
+    assert parse_master(file_of(DETAILED, CALL_ROW)).instruments == {KEY: CALL}
+    assert CALL.max_order_quantity == 1755
+
+
+@pytest.mark.parametrize("header", [COMPACT, COMPACT + ","])
+def test_an_option_is_read_from_the_compact_file(header):
+    assert parse_master(file_of(header, COMPACT_CALL_ROW)).instruments == {KEY: COMPACT_CALL}
+
+
+def test_a_future_has_no_strike_right_freeze_or_band():
+    (future,) = parse_master(file_of(DETAILED, FUTURE_ROW)).instruments.values()
+    assert future == Instrument(
+        InstrumentKey(Segment.NSE_FNO, 35001), "NIFTY-Nov2026-FUT", "NIFTY", 65, 10, expiry=date(2026, 11, 24)
+    )
+
+
+def test_an_index_needs_no_lot_and_no_tick():
+    (index,) = parse_master(file_of(DETAILED, INDEX_ROW)).instruments.values()
+    assert index == Instrument(InstrumentKey(Segment.IDX_I, 13), "NIFTY", "NIFTY", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "underlying"),
+    [
+        (
+            "NSE,D,1,OPTSTK,0,BAJAJ-AUTO-Nov2026-9000-PE,75.0,x,2026-11-24 14:30:00,9000.0,PE,5.0000,M,OP,NA,",
+            "BAJAJ-AUTO",
+        ),
+        ("NSE,D,1,FUTSTK,0,BAJAJ-AUTO-Nov2026-FUT,75.0,x,2026-11-24 14:30:00,-0.01,XX,10.0000,M,F,NA,", "BAJAJ-AUTO"),
+        ("NSE,E,1,EQUITY,0,BAJAJ-AUTO,1.0,x,,,XX,5.0000,NA,ES,EQ,BAJAJ AUTO", "BAJAJ-AUTO"),
+    ],
+)
+def test_the_compact_file_names_the_underlying_in_the_symbol(row, underlying):
+    (instrument,) = parse_master(file_of(COMPACT, row)).instruments.values()
+    assert instrument.underlying == underlying
+
+
+def test_an_empty_underlying_falls_back_to_the_symbol():
+    (instrument,) = parse_master(file_of(DETAILED, CALL_ROW.replace(",NIFTY,", ",NA,"))).instruments.values()
+    assert instrument.underlying == "NIFTY"
+
+
+def test_a_put_is_a_put():
+    (instrument,) = parse_master(file_of(DETAILED, CALL_ROW.replace(",CE,", ",PE,"))).instruments.values()
+    assert instrument.right is Right.PUT
+
+
+def test_columns_are_found_by_name():
+    header, row = DETAILED.split(","), CALL_ROW.rstrip(",").split(",")
+    shuffled = sorted(zip(header, row, strict=True), key=lambda pair: pair[0][::-1])
+    text = file_of("NEW," + ",".join(name for name, _ in shuffled), "x," + ",".join(value for _, value in shuffled))
+    assert parse_master(text).instruments == {KEY: CALL}
+
+
+def test_older_files_without_band_and_freeze_are_read():
+    header = DETAILED.removesuffix(",SM_UPPER_LIMIT,SM_LOWER_LIMIT,SM_FREEZE_QTY")
+    row = CALL_ROW.removesuffix(",471.6000,0.0500,1756,") + ","
+    (instrument,) = parse_master(file_of(header, row)).instruments.values()
+    assert (instrument.freeze_quantity, instrument.upper_limit, instrument.lower_limit) == (None, None, None)
+
+
+def test_quoted_fields_may_hold_commas():
+    row = CALL_ROW.replace("NIFTY 24 NOV 26200 CALL", '"NIFTY, 24 NOV, 26200 ""CALL"""')
+    assert parse_master(file_of(DETAILED, row)).instruments == {KEY: CALL}
+
+
+def test_only_wanted_keys_are_kept():
+    text = file_of(DETAILED, CALL_ROW, FUTURE_ROW, INDEX_ROW, "NSE,D,61234", CALL_ROW.replace("NSE,D", "BSE,D"))
+    master = parse_master(text, [KEY])
+    assert master.instruments == {KEY: CALL}
+    assert master.bad_rows == 1
+    assert parse_master(text, []).instruments == {}
+
+
+def test_a_bad_row_is_counted_and_named_and_the_others_are_kept():
+    bad = [
+        CALL_ROW.replace("61234", "abc"),
+        CALL_ROW.replace("65.0", "0"),
+        CALL_ROW.replace("65.0", "65.5"),
+        CALL_ROW.replace("65.0", "nan"),
+        CALL_ROW.replace("65.0", ""),
+        CALL_ROW.replace(",5.0000,", ",0.2500,"),
+        CALL_ROW.replace("2026-11-24", "tomorrow"),
+        CALL_ROW.replace("26200.00000", "1e5"),
+        "NSE",
+    ]
+    master = parse_master(file_of(DETAILED, *bad, "", CALL_ROW))
+    assert master.instruments == {KEY: CALL}
+    assert master.bad_rows == len(bad) == len(master.problems)
+    assert [problem.split(":")[0] for problem in master.problems] == [f"row {number}" for number in range(2, 11)]
+    assert "lot: expected a whole number above 0, received '65.5'" in master.problems[2]
+    assert "received 1" in master.problems[-1]
+
+
+def test_only_the_first_problems_are_named():
+    master = parse_master(file_of(DETAILED, *["NSE"] * 50))
+    assert (master.bad_rows, len(master.problems)) == (50, 20)
+
+
+def test_rows_of_unknown_segments_are_counted_apart():
+    master = parse_master(file_of(DETAILED, CALL_ROW.replace("NSE,D", "NSE,M"), CALL_ROW))
+    assert (master.skipped_rows, master.bad_rows, len(master.instruments)) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("column", ["EXCH_ID", "SEGMENT", "LOT_SIZE", "TICK_SIZE", "SM_EXPIRY_DATE", "OPTION_TYPE"])
+def test_a_missing_column_is_named(column):
+    header = ",".join(name for name in DETAILED.split(",") if name != column)
+    with pytest.raises(DecodeError, match=rf"expected the columns {column},"):
+        parse_master(file_of(header, CALL_ROW))
+
+
+@pytest.mark.parametrize("text", ["", "\n", "<html>", "a,b"])
+def test_a_file_that_is_no_master_is_refused(text):
+    with pytest.raises(DecodeError, match="SEM_SMST_SECURITY_ID"):
+        parse_master(text)
+
+
+def test_a_field_without_end_is_refused():
+    with pytest.raises(DecodeError, match="expected CSV"):
+        parse_master(DETAILED + '\n"' + "x" * 200_000)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+def test_plain_and_gzip_files_are_decoded(pack, start):
+    text = file_of(DETAILED, CALL_ROW)
+    assert decode_master(pack(start + text.encode())) == text
+
+
+def test_two_gzip_members_are_one_file():
+    assert decode_master(gzip.compress(b"a") + gzip.compress(b"b")) == "ab"
+
+
+@pytest.mark.parametrize(
+    "data", [gzip.compress(b"x" * 1000)[:-9], b"\x1f\x8b", b"\x1f\x8b\x00", gzip.compress(b"x")[:10] + b"\xff" * 20]
+)
+def test_a_broken_gzip_file_is_refused(data):
+    with pytest.raises(DecodeError, match="gzip"):
+        decode_master(data)

@@ -1,0 +1,306 @@
+from datetime import time
+from fractions import Fraction
+
+import pytest
+
+from core.exits.action_text import parse_action
+from core.exits.read_levels import LevelInputs, read_levels
+from core.exits.stored_basis import basis_of
+from core.model.exit_levels import Action, ClockLevel, ExitLevels, LevelSource
+from core.model.position import Product
+from core.model.profile import Profile
+from core.model.trade_rows import LevelRow, RiskRow
+from strategies.profiles import CATEGORY_PROFILES, NAMED_PROFILES, category_profile
+from tests.unit.exits.builders import ROW, amount, call, days, leg, position, put, stock, trailing
+
+NEUTRAL = category_profile("Iron Condor")
+DIRECTIONAL = category_profile("Bull Call Spread")
+RISK = LevelSource.RISK_COLUMN
+DEFAULT = LevelSource.CATEGORY_DEFAULT
+
+
+def spread(lots=1):
+    """Bull call spread: max profit ₹525, max loss ₹225, debit ₹225 a lot."""
+    return position(call(1, 75 * lots, 100, 5), call(2, -75 * lots, 110, 2))
+
+
+def long_call():
+    return position(call(1, 75, 100, 100))
+
+
+def short_call():
+    return position(call(1, -75, 100, 10))
+
+
+def row(exit_type, value, trigger_type="price", *, level_name="primary", level_id=1, action=""):
+    """`value` in rupees for prices, as the store would deliver it: paise."""
+    stored = None if value is None else value * 100 if trigger_type == "price" else value
+    return LevelRow(level_id, 1, exit_type, level_name, stored, trigger_type, parse_action(action), action)
+
+
+def read(of=None, *rows, category=DIRECTIONAL, **inputs):
+    return read_levels(LevelInputs(of or spread(), category, rows=rows, **inputs))
+
+
+def risk(**columns):
+    return RiskRow(1, **columns)
+
+
+def shown(level):
+    return None if level is None else (level.amount / 100, level.source)
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "target", "stop", "dte"),
+    [
+        ("directional", spread(), 262.50, 112.50, 7),
+        ("neutral", spread(), 131.25, 112.50, 21),
+        ("advanced", spread(), 131.25, 112.50, 21),
+        ("directional", long_call(), 3_750, 3_750, 7),
+        ("volatility", position(call(1, 75, 100, 5), put(2, 75, 100, 5)), 562.50, 375, 10),
+        ("income", short_call(), 375, 1_500, 21),
+        ("income", position(stock(1, 75, 100), call(2, -75, 110, 4)), 150, 600, 21),
+    ],
+)
+def test_category_defaults_stand_in_and_are_named(name, of, target, stop, dte):
+    category = {str(category): profile for category, profile in CATEGORY_PROFILES.items()}[name]
+    levels = read(of, category=category)
+    assert shown(levels.target) == (target, DEFAULT)
+    assert shown(levels.stop) == (stop, DEFAULT)
+    assert (levels.dte.days, levels.dte.source) == (dte, DEFAULT)
+    assert (levels.trailing, levels.theta, levels.square_off) == (None, None, None)
+    assert [note.split(":")[0] for note in levels.notes] == ["stop loss", "profit target", "DTE exit"]
+    assert levels.target_action is Action.CLOSE_POSITION
+
+
+def test_credit_falls_back_to_the_premium_where_the_options_are_no_credit():
+    assert shown(read(long_call(), category=category_profile("Covered Call")).target) == (3_750, DEFAULT)
+
+
+def test_named_sets_override_the_category_value_by_value():
+    aggressive = read(profile=NAMED_PROFILES["aggressive_profits"])
+    assert shown(aggressive.target) == (157.50, LevelSource.PROFILE)
+    assert shown(aggressive.stop) == (112.50, DEFAULT)
+    assert (aggressive.dte.days, aggressive.dte.source) == (10, LevelSource.PROFILE)
+    assert (aggressive.trailing.arm, aggressive.trailing.distance) == (7_875, 5_250)
+    conservative = read(profile=NAMED_PROFILES["conservative_losses"])
+    assert shown(conservative.stop) == (67.50, LevelSource.PROFILE)
+    assert conservative.dte.days == 14
+    assert "scaling targets are not in force" in conservative.notes
+
+
+def test_rows_win_over_columns_and_an_operator_over_both():
+    rows = (row("stop_loss", 100), row("profit_target", 200), row("time_exit", 3, "dte"))
+    columns = risk(stop_percent=40, profit_target=300_00, time_stop_dte=5)
+    levels = read(None, *rows, risk=columns)
+    assert (shown(levels.stop), shown(levels.target)) == ((100, ROW), (200, ROW))
+    assert (levels.dte.days, levels.dte.source) == (3, ROW)
+    levels = read(None, risk=columns)
+    assert (shown(levels.stop), shown(levels.target)) == ((90, RISK), (300, RISK))
+    assert (levels.dte.days, levels.dte.source) == (5, RISK)
+    own = ExitLevels(
+        stop=amount(1),
+        target=amount(2),
+        target_action=Action.CLOSE_25,
+        trailing=trailing(3, 4),
+        dte=days(1),
+        theta=days(2),
+        square_off=ClockLevel(time(9), ROW),
+    )
+    levels = read(None, *rows, risk=columns, operator=own)
+    for name in ("stop", "target", "target_action", "trailing", "dte", "theta", "square_off"):
+        assert getattr(levels, name) == getattr(own, name)
+    assert (levels.max_profit, levels.max_loss) == (52_500, 22_500)
+
+
+def test_a_target_column_in_per_cent_is_used_without_the_amount():
+    assert shown(read(risk=risk(profit_target_percent=40)).target) == (210, RISK)
+
+
+class TestPercentages:
+    def test_are_of_the_payoff_where_it_is_finite(self):
+        levels = read(None, row("stop_loss", 40, "percentage"), row("profit_target", 60, "percentage"))
+        assert (shown(levels.stop), shown(levels.target)) == ((90, ROW), (315, ROW))
+        assert levels.stop.note == "40 % of max loss ₹225.00"
+
+    def test_are_of_the_premium_where_it_is_unlimited(self):
+        stop = read(short_call(), row("stop_loss", 50, "percentage")).stop
+        assert (shown(stop), stop.note) == ((375, ROW), "50 % of net premium ₹750.00")
+        assert shown(read(long_call(), row("profit_target", 50, "percentage")).target) == (3_750, ROW)
+
+    def test_of_an_unknown_amount_are_named_and_nothing_is_invented(self):
+        levels = read(position(call(1, 75, 100, None)), row("stop_loss", 50, "percentage"))
+        assert (levels.stop, levels.target, levels.max_loss) == (None, None, None)
+        assert levels.dte.days == 7
+        assert any("no entry price" in note for note in levels.notes)
+        assert "stop_loss row 1: 50 % of an amount that is not known; not used" in levels.notes
+        assert "no stop loss is in force: no source has a usable level" in levels.notes
+
+
+class TestRupeeBasis:
+    @pytest.mark.parametrize(
+        ("stored_loss", "name", "factor"),
+        [(225_00, "per lot", 3), (3_00, "per unit", 225), (675_00, "whole position", 1), (215_00, "per lot", 3)],
+    )
+    def test_is_found_by_the_max_loss(self, stored_loss, name, factor):
+        levels = read(spread(3), row("stop_loss", 2), risk=risk(max_capital_at_risk=stored_loss))
+        assert levels.stop.amount == 200 * factor
+        assert levels.stop.note == f"₹2.00 {name}"
+        assert any(f"rupee levels read {name}: stored max loss" in note for note in levels.notes)
+
+    def test_is_found_by_the_max_profit_that_a_target_and_its_per_cent_give(self):
+        columns = risk(profit_target=3_50, profit_target_percent=50)
+        assert shown(read(spread(2), risk=columns).target) == (525, RISK)
+
+    def test_is_assumed_per_lot_and_reported_when_nothing_agrees(self):
+        levels = read(spread(2), row("stop_loss", 100), risk=risk(max_capital_at_risk=999_00))
+        assert levels.stop.amount == 20_000
+        assert any(
+            note.startswith("rupee levels assumed per lot: stored max loss ₹999.00 fits") for note in levels.notes
+        )
+        levels = read(spread(2), row("stop_loss", 100))
+        assert "rupee levels assumed per lot: nothing to compare with" in levels.notes
+
+    def test_sets_of_a_ratio_are_counted_by_the_common_divisor(self):
+        ratio = position(call(1, 150, 100, 5), call(2, -300, 110, 2))
+        assert basis_of(ratio, []).factor == 2
+        covered = position(stock(1, 150, 100), call(2, -150, 110, 4))
+        assert basis_of(covered, []).factor == 2
+        assert basis_of(position(leg(1, 100, 5)), []).factor == Fraction(4, 3)
+
+    def test_a_stored_amount_is_a_magnitude(self):
+        assert shown(read(None, row("stop_loss", -100)).stop) == (100, ROW)
+
+
+class TestTraps:
+    def test_a_target_beyond_the_max_profit_gives_way_to_the_default(self):
+        levels = read(None, row("profit_target", 526))
+        assert shown(levels.target) == (262.50, DEFAULT)
+        assert any("not used: beyond the max profit ₹525.00" in note for note in levels.notes)
+        assert shown(read(None, row("profit_target", 525)).target) == (525, ROW)
+
+    @pytest.mark.parametrize("value", [75, 50, 374])
+    def test_a_nonsense_target_on_unlimited_profit_gives_way_to_the_default(self, value):
+        levels = read(long_call(), row("profit_target", value))
+        assert shown(levels.target) == (3_750, DEFAULT)
+        assert any("not used" in note for note in levels.notes)
+
+    def test_75_rupees_are_no_target_on_unlimited_profit_however_small_the_premium(self):
+        assert shown(read(position(call(1, 75, 100, 1)), row("profit_target", 75)).target) == (37.50, DEFAULT)
+
+    def test_a_sensible_target_on_unlimited_profit_is_used(self):
+        assert shown(read(long_call(), row("profit_target", 375)).target) == (375, ROW)
+        assert shown(read(long_call(), row("profit_target", 1, "percentage")).target) == (75, ROW)
+
+    def test_a_target_is_used_as_it_is_while_the_payoff_or_premium_is_unknown(self):
+        unknown = position(call(1, 75, 100, None))
+        assert shown(read(unknown, row("profit_target", 75)).target) == (75, ROW)
+        free = position(call(1, 75, 100, 5), call(2, -37, 110, 375 / 37))
+        assert free.net_premium == 0 or read(free, row("profit_target", 80)).target is not None
+
+    def test_a_target_that_no_premium_can_judge_is_used(self):
+        free = position(call(1, 150, 100, 5), call(2, -75, 110, 10))
+        assert free.net_premium == 0
+        assert shown(read(free, row("profit_target", 80)).target) == (80, ROW)
+
+    def test_a_stop_beyond_the_max_loss_gives_way_and_if_none_is_better_says_so(self):
+        levels = read(None, row("stop_loss", 226))
+        assert shown(levels.stop) == (112.50, DEFAULT)
+        assert any("beyond the max loss ₹225.00" in note for note in levels.notes)
+        levels = read(None, category=Profile("x", stop_percent=200))
+        assert shown(levels.stop) == (450, DEFAULT)
+        assert "no source has a stop within the max loss: the stop cannot fire" in levels.notes
+
+    def test_zero_and_null_are_no_level(self):
+        rows = (row("stop_loss", 0), row("profit_target", None), row("time_exit", 0, "dte", level_name="theta"))
+        levels = read(None, *rows)
+        assert (levels.stop.source, levels.target.source, levels.theta) == (DEFAULT, DEFAULT, None)
+        assert shown(read(None, row("stop_loss", 0.001)).stop)[1] is DEFAULT
+
+    def test_the_primary_stop_comes_before_the_emergency_stop(self):
+        rows = (
+            row("stop_loss", 100, "percentage", level_name="emergency", level_id=1),
+            row("stop_loss", 40, "percentage", level_id=2),
+        )
+        assert shown(read(None, *rows).stop) == (90, ROW)
+        assert shown(read(None, rows[0]).stop) == (225, ROW)
+
+    def test_the_target_takes_its_rows_action_and_names_one_that_is_not_clear(self):
+        assert read(None, row("profit_target", 200, action="Close 50%")).target_action is Action.CLOSE_50
+        levels = read(None, row("profit_target", 200, action="Close 40%"))
+        assert levels.target_action is Action.CLOSE_POSITION
+        assert any("'Close 40%' is not clear" in note for note in levels.notes)
+
+    @pytest.mark.parametrize(
+        ("odd", "why"),
+        [
+            (row("profit_target", 100, level_name="scaling_25"), "scaling targets are not in force"),
+            (row("profit_target", 100, level_name="level_1"), "scaling targets are not in force"),
+            (row("greek_trigger", 0.5, "greek_value"), "no rule for this kind of row"),
+            (row("time_exit", 50, "percentage"), "not a number of days"),
+            (row("time_exit", 0.5, "dte"), "not a number of days"),
+            (row("stop_loss", 0.5, "greek_value"), "trigger type 'greek_value' is no P&L level"),
+        ],
+    )
+    def test_a_row_that_is_not_used_is_named(self, odd, why):
+        levels = read(None, odd)
+        assert (levels.stop.source, levels.target.source, levels.dte.source) == (DEFAULT, DEFAULT, DEFAULT)
+        assert any(why in note for note in levels.notes)
+
+    def test_an_unread_condition_tree_is_named(self):
+        assert "exit_conditions are not read" in read(risk=risk(exit_conditions="{}")).notes
+
+
+class TestTrailing:
+    @pytest.mark.parametrize(
+        ("of", "rows", "columns", "expected"),
+        [
+            (None, [row("profit_target", 200, level_name="trailing")], {}, (200, 52.50, ROW)),
+            (None, [row("stop_loss", 20, "percentage", level_name="trailing")], {}, (105, 52.50, ROW)),
+            (None, [row("profit_target", 200, level_name="trailing")], {"trailing_distance": 30_00}, (200, 30, ROW)),
+            (spread(2), [], {"trailing_activation": 100_00, "trailing_distance": 30_00}, (200, 60, RISK)),
+            (long_call(), [], {"trailing_activation": 900_00}, (900, 750, RISK)),
+            (
+                None,
+                [row("profit_target", 5, "dte", level_name="trailing")],
+                {"trailing_activation": 9_00},
+                (9, 52.5, RISK),
+            ),
+        ],
+    )
+    def test_arm_and_distance(self, of, rows, columns, expected):
+        found = read(of, *rows, risk=risk(**columns)).trailing
+        assert (found.arm / 100, found.distance / 100, found.source) == expected
+
+    def test_without_an_arming_level_there_is_none(self):
+        assert read(risk=risk(trailing_distance=30_00)).trailing is None
+
+    def test_an_unknown_distance_is_named(self):
+        levels = read(position(call(1, 75, 100, None)), row("profit_target", 200, level_name="trailing"))
+        assert levels.trailing is None
+        assert "trailing stop not in force: its distance is not known" in levels.notes
+
+    def test_a_profile_whose_amounts_are_unknown_gives_none(self):
+        unknown = position(call(1, 75, 100, None))
+        assert read(unknown, profile=NAMED_PROFILES["aggressive_profits"]).trailing is None
+
+
+def test_theta_comes_from_a_row_named_so_or_a_profile():
+    levels = read(None, row("time_exit", 4, "dte", level_name="theta_exit"), row("time_exit", 9, "dte", level_id=2))
+    assert (levels.theta.days, levels.dte.days) == (4, 9)
+    assert read(category=Profile("own", theta_days=6)).theta.days == 6
+
+
+def test_square_off_comes_from_a_profile_or_the_earliest_setting_of_the_products_held():
+    settings = {Product.INTRADAY: time(15, 10), Product.MARGIN: time(15, 20), Product.CNC: time(9, 20)}
+    both = position(call(1, 75, 100, 5), call(2, 75, 110, 5, product=Product.INTRADAY))
+    assert read(both, square_off=settings).square_off.at == time(15, 10)
+    assert read(both, square_off={Product.CNC: time(9, 20)}).square_off is None
+    own = read(both, square_off=settings, profile=Profile("own", square_off=time(14)))
+    assert own.square_off.at == time(14)
+
+
+def test_a_profile_without_days_leaves_none_and_says_so():
+    levels = read(category=Profile("bare"))
+    assert (levels.dte, levels.stop, levels.target) == (None, None, None)
+    assert len(levels.notes) == 3
