@@ -10,20 +10,18 @@ from core.model.commands import Alert, Severity
 from core.model.errors import ConfigurationError, DecodeError, StoreError, TransportError
 from core.model.events import PositionGone, PositionOpened
 from core.model.session_time import ist_datetime
-from core.position_book import Book, BookRules, build_book, guarded_rows, wanted_keys
+from core.position_book import Book, build_book, guarded_rows, wanted_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import time
 
     from core.clock import Clock
     from core.exit_runner import ExitRunner
     from core.instrument_source import InstrumentSource
     from core.model.errors import RowError
     from core.model.instrument import Instrument, InstrumentKey
-    from core.model.position import Position, Product
-    from core.model.profile import Profile
-    from core.position_book import BookedPosition
+    from core.model.position import Position
+    from core.position_book import BookedPosition, BookRules
     from core.stores.base import TradeStore
 
 _log = logging.getLogger(__name__)
@@ -47,9 +45,7 @@ class BookKeeper:
         source: InstrumentSource,
         runner: ExitRunner,
         clock: Clock,
-        profiles_of: Callable[[int, str, str], tuple[Profile, Profile | None]],
-        square_off: Mapping[Product, time],
-        only: frozenset[int] | None,
+        rules: BookRules,
         peaks: Mapping[str, int],
         on_positions: Callable[[tuple[Position, ...]], None],
         on_read: Callable[[], None],
@@ -62,9 +58,7 @@ class BookKeeper:
         self._source = source
         self._runner = runner
         self._clock = clock
-        self._profiles_of = profiles_of
-        self._square_off = square_off
-        self._only = only
+        self._rules = rules
         self._peaks = peaks
         self._on_positions = on_positions
         self._on_read = on_read
@@ -88,10 +82,9 @@ class BookKeeper:
             loaded = await self._source.load(missing)
             self._instruments.update(loaded.master.instruments)
         today = ist_datetime(self._clock.utc_ns()).date()
-        rules = BookRules(today, self._profiles_of, self._only, self._square_off)
         last_good = guarded_rows(booked.position for booked in self.known.values())
         self.is_reading = True
-        self._take(build_book(snapshot, self._instruments, rules, last_good))
+        self._take(build_book(snapshot, self._instruments, self._rules, today, last_good))
 
     async def follow(self) -> None:
         """Re-read after every change the store notices, for ever."""

@@ -42,7 +42,8 @@ class ExitRunner:
     """The one owner of the engine: every fact goes through `handle` or `on_quote`.
 
     `spawn` starts a supervised task; an exception in one ends the program. `ask_prices` asks REST for quotes.
-    `in_flight` are the tasks that a clean end waits for: journal writes and orders on the wire. `on_deadline` is called whenever the engine may want the time earlier than before.
+    `in_flight` are the tasks that a clean end waits for: journal writes and orders on the wire. `on_deadline` is called
+    whenever the engine may want the time earlier than before.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class ExitRunner:
         for record in records:
             if isinstance(record, ExitStarted):
                 self.engine.note_decided(record.exit_id, now)
-        others = [command for command in commands if not isinstance(command, cmd.WriteJournal)]
+        others: list[cmd.Command] = [c for c in commands if not isinstance(c, cmd.WriteJournal)]
         self.changed.set()
         if records:
             self._spawn(self._write_then(records, others))
@@ -111,6 +112,7 @@ class ExitRunner:
         async with self._journal_turn:
             self._backlog.extend(records)
             batch = list(self._backlog)
+            durable_ns = 0
             try:
                 durable_ns = await self._journal.write(batch)
             except (TransportError, StoreError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -20,6 +21,7 @@ FILE_NAME: Final = "realtime_automated_monitor.log"
 _MAX_BYTES: Final = 20_000_000
 _BACKUPS: Final = 10
 _QUEUE_LINES: Final = 10_000
+_STOP_S: Final = 2.0
 _HIDDEN: Final = "***"
 _SHORTEST_SECRET: Final = 4
 _NOISY: Final = ("websockets", "aiohttp", "asyncio", "urllib3", "hpack", "httpcore", "httpx")
@@ -27,7 +29,7 @@ _NOISY: Final = ("websockets", "aiohttp", "asyncio", "urllib3", "hpack", "httpco
 _PATTERNS: Final = (
     re.compile(r"eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?"),
     re.compile(
-        r"(?i)(?P<kept>[\"']?\b(?:access[-_]?token|token|api[-_]?key|authorization|totp|pin|password|secret)\b[\"']?"
+        r"(?i)(?P<kept>(?:\b|_)(?:access[-_]?token|token|api[-_]?key|authorization|totp|pin|password|secret)\b[\"']?"
         r"\s*[=:]\s*[\"']?(?:bearer\s+)?)[^\s\"'&,;})]+"
     ),
     re.compile(r"(?P<kept>\b\w+://[^\s/:@]*:)[^\s/@]+(?=@)"),
@@ -56,7 +58,7 @@ class _Format(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        message = self._redact(record.getMessage())
+        message = self._redact(_message_of(record))
         trace = self._redact("".join(traceback.format_exception(*record.exc_info))) if record.exc_info else ""
         at = ist_datetime(int(record.created * NS_PER_S)).isoformat(timespec="milliseconds")
         if self._as_json:
@@ -66,10 +68,18 @@ class _Format(logging.Formatter):
         return f"{line}\n{trace.rstrip()}" if trace else line
 
 
+def _message_of(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):
+        # logging would print the arguments to the screen, unredacted.
+        return f"{record.msg} (its arguments do not fit)"
+
+
 class _DroppingQueueHandler(logging.handlers.QueueHandler):
     """Puts without waiting. A full queue means a blocked disk or screen: the line is dropped and counted."""
 
-    def __init__(self, lines: queue.Queue[logging.LogRecord]) -> None:
+    def __init__(self, lines: queue.Queue[logging.LogRecord | None]) -> None:
         super().__init__(lines)
         self.dropped = 0
 
@@ -83,12 +93,27 @@ class _DroppingQueueHandler(logging.handlers.QueueHandler):
             self.dropped += 1
 
 
+class _PatientListener(logging.handlers.QueueListener):
+    """Stops within seconds even when the disk or the screen does not take its lines."""
+
+    def __init__(self, lines: queue.Queue[logging.LogRecord | None], *targets: logging.Handler) -> None:
+        super().__init__(lines, *targets)
+        self._lines = lines
+
+    def stop(self) -> None:
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=_STOP_S)
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
+            self._thread = None
+
+
 @dataclass(frozen=True, slots=True)
 class LogSetup:
     """What `set_up_logging` installed. `dropped` counts the lines that a blocked disk or screen has cost."""
 
     _handler: _DroppingQueueHandler
-    _listener: logging.handlers.QueueListener
+    _listener: _PatientListener
     _targets: tuple[logging.Handler, ...]
 
     @property
@@ -118,9 +143,9 @@ def set_up_logging(
         targets.append(logging.StreamHandler(screen))
     for target in targets:
         target.setFormatter(formatter)
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(_QUEUE_LINES)
+    lines: queue.Queue[logging.LogRecord | None] = queue.Queue(_QUEUE_LINES)
     handler = _DroppingQueueHandler(lines)
-    listener = logging.handlers.QueueListener(lines, *targets)
+    listener = _PatientListener(lines, *targets)
     root = logging.getLogger()
     root.setLevel(level)
     root.addHandler(handler)

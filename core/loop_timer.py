@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.clock import Clock
-    from core.market_calendar import Calendar
+    from core.market_calendar import SessionCalendar
 
 BEAT_NS: Final = NS_PER_S // 4
 _SHORTEST_NS: Final = NS_PER_S // 1_000
@@ -24,7 +24,7 @@ class LoopTimer:
     def __init__(
         self,
         clock: Clock,
-        calendar: Calendar,
+        calendar: SessionCalendar,
         next_wake_ns: Callable[[], int | None],
         tell: Callable[[TimePassed], None],
     ) -> None:

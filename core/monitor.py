@@ -18,12 +18,13 @@ from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
 from core.monitor_parts import Parts, build_parts, check_settings
 from core.run_statistics import view_of
-from core.state_dir import StateDirectory
+from core.state_dir import StateDirLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from core.clock import Clock
+    from core.model.commands import Command
     from core.monitor_view import MonitorView
     from core.options import Options
     from core.settings import Settings
@@ -45,7 +46,8 @@ async def run(
     Raises ConfigurationError, RefusedError, StoreError, TransportError or AlreadyRunningError when it cannot start.
     """
     check_settings(options, settings)
-    with StateDirectory(settings.state_dir):
+    # A plan writes nothing and orders nothing: it may be read beside a running monitor.
+    with contextlib.nullcontext() if options.plan else StateDirLock(settings.state_dir):
         monitor = Monitor(options, settings, show, clock or SystemClock())
         try:
             return await monitor.run()
@@ -116,13 +118,7 @@ class Monitor:
         await parts.store.open()
         await parts.market.open()
         await self._check_live()
-        records = await parts.journal.open()
-        remembered = await parts.journal.load_peaks()
-        parts.peaks.update({tag: peak for tag, (peak, is_armed) in remembered.items() if is_armed})
-        now = self._clock.monotonic_ns()
-        restored = fold(records if parts.mode is Mode.LIVE else (), parts.engine.desk, now)
-        restored.generations.update(parts.journal.generations)
-        commands = parts.engine.restore(restored, now)
+        commands = () if self._options.plan else await self._replay()
         await parts.keeper.read()
         parts.subscribe()
         if parts.mode is not Mode.SIMULATION:
@@ -138,6 +134,17 @@ class Monitor:
         self._keep(parts.keeper.follow(), "trade changes")
         self._keep(self._house_keeping(), "house-keeping")
         _log.info("%s: guarding %d positions", parts.mode, len(parts.engine.guards))
+
+    async def _replay(self) -> tuple[Command, ...]:
+        """Take up what the journal knows. A simulation starts afresh, but never with an exit id that was used before."""
+        parts = self.parts
+        records = await parts.journal.open()
+        remembered = await parts.journal.load_peaks()
+        parts.peaks.update({tag: peak for tag, (peak, is_armed) in remembered.items() if is_armed})
+        now = self._clock.monotonic_ns()
+        restored = fold(records if parts.mode is Mode.LIVE else (), parts.engine.desk, now)
+        restored.generations.update(parts.journal.generations)
+        return parts.engine.restore(restored, now)
 
     async def _check_live(self) -> None:
         """Live mode refuses to start where Dhan would refuse every order."""
@@ -169,7 +176,7 @@ class Monitor:
         parts = self.parts
         if self._options.plan:
             parts.engine.desk.stopping = True
-        await self._wait(_FIRST_PRICES_S, lambda: all(parts.price_cache.quote(key) for key in parts.cache.keys()))
+        await self._wait(_FIRST_PRICES_S, lambda: all(parts.price_cache.quote(key) for key in parts.cache.keys()))  # noqa: SIM118  a method, not a dict
         settle_ms = max(parts.settings.leg_settle_ms, parts.settings.stop_confirm_max_ms) + 300
         await self._wait(settle_ms / 1_000, lambda: self._options.plan)
         limit = self._options.duration_s
@@ -229,7 +236,7 @@ class Monitor:
             if guard.peak is not None
         }
         new = {tag: (peak, True) for tag, peak in found.items() if parts.peaks.get(tag) != peak}
-        if new:
+        if new and not self._options.plan:
             try:
                 await parts.journal.save_peaks(new)
             except (TransportError, StoreError) as error:

@@ -17,15 +17,16 @@ from core.exits.engine import Engine
 from core.feed_line import FeedAccess, FeedSettings
 from core.instrument_source import InstrumentSource
 from core.loop_timer import LoopTimer
-from core.market_calendar import calendar_for
+from core.market_calendar import AlwaysOpen, load_calendar
 from core.model.errors import ConfigurationError
 from core.model.events import FeedStateChanged, OrderReported
 from core.model.signals import Mode
 from core.options import VERSION
-from core.order_update_stream import OrderUpdateStream
+from core.order_update_stream import OrderStreamLogin, OrderUpdateStream
+from core.position_book import BookRules
 from core.position_cache_manager import PositionCacheManager
 from core.price_cache import PriceCache
-from core.settings import validate_account, validate_live
+from core.settings import MarketHours, validate_account, validate_live
 from core.stores.sqlite_store import SqliteStore
 from core.websocket_manager import WebSocketManager
 from data_scripts.realtime_market_fetcher import RealtimeMarketFetcher
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from core.brokers.base import Broker
     from core.clock import Clock
-    from core.market_calendar import Calendar
+    from core.market_calendar import SessionCalendar
     from core.model.market import Quote
     from core.model.orders import OrderReport
     from core.model.position import Position
@@ -54,7 +55,7 @@ class Parts:
     options: Options
     settings: Settings
     clock: Clock
-    calendar: Calendar
+    calendar: SessionCalendar
     store: TradeStore
     market: DhanBroker
     paper: PaperBroker | None
@@ -150,10 +151,9 @@ def build_parts(
         feed = WebSocketManager(access, price_cache, on_quote, on_state, clock, settings=FeedSettings())
     order_updates = None
     if mode is not Mode.SIMULATION:
-        order_updates = OrderUpdateStream(
-            settings.dhan_order_update_url, client_id, token, on_report, runner.reconcile, clock
-        )
-    calendar = calendar_for(settings.market_hours)
+        login = OrderStreamLogin(settings.dhan_order_update_url, client_id, token)
+        order_updates = OrderUpdateStream(login, on_report, runner.reconcile, clock)
+    calendar = AlwaysOpen() if settings.market_hours is MarketHours.ALWAYS else load_calendar()
     timer = LoopTimer(clock, calendar, lambda: engine.next_wake_ns, runner.handle)
     runner.on_deadline = timer.rearm
     source = InstrumentSource(settings.dhan_instruments, settings.state_dir, clock)
@@ -163,9 +163,7 @@ def build_parts(
         source=source,
         runner=runner,
         clock=clock,
-        profiles_of=profiles_by(settings),
-        square_off=square_off_times(settings),
-        only=options.positions,
+        rules=BookRules(profiles_by(settings), options.positions, square_off_times(settings)),
         peaks=peaks,
         on_positions=_paper_holder(paper),
         on_read=lambda: parts.subscribe(),

@@ -27,9 +27,10 @@ def plan(view: MonitorView) -> str:
 
 def _position(view: PositionView) -> str:
     position = view.position
+    pnl = pnl_text(view.pnl, view.pnl_percent)
+    state = f"{view.action.value}, {view.urgency.value}: {view.reason}"
     lines = [
-        f"#{position.strategy_id} {position.strategy_name or 'Strategy'} {position.underlying}   "
-        f"P&L {pnl_text(view.pnl, view.pnl_percent)}   {view.action.value}, {view.urgency.value}: {view.reason}",
+        f"#{position.strategy_id} {position.strategy_name or 'Strategy'} {position.underlying}   P&L {pnl}   {state}",
         *(f"  {_leg(leg)}" for leg in position.legs),
     ]
     if view.levels is not None:

@@ -50,15 +50,14 @@ class Book:
 
 @dataclass(frozen=True, slots=True)
 class BookRules:
-    """How rows are read. `today` is the Indian date; `only` keeps these strategy ids, None all.
+    """How rows are read. `only` keeps these strategy ids, None all.
 
     `profiles_of` gets strategy id, strategy name and stored type, and gives the category's defaults and the chosen set.
     """
 
-    today: date
     profiles_of: Callable[[int, str, str], tuple[Profile, Profile | None]]
     only: frozenset[int] | None = None
-    square_off: Mapping[Product, time] = MappingProxyType({})
+    square_off: Mapping[Product, time] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -88,9 +87,10 @@ def build_book(
     snapshot: Snapshot,
     instruments: Mapping[InstrumentKey, Instrument],
     rules: BookRules,
+    today: date,
     last_good: Mapping[int, GuardedRow] = MappingProxyType({}),
 ) -> Book:
-    """Group the open rows into positions and read their levels.
+    """Group the open rows into positions and read their levels. `today` is the Indian date: what expired is set aside.
 
     A row of `last_good` that has become unreadable stays guarded as it was: a slip of somebody's pen must not take the
     protection away.
@@ -101,12 +101,12 @@ def build_book(
         if rules.only is not None and row.strategy_id not in rules.only:
             continue
         try:
-            leg = _leg(row, instruments, rules.today)
+            leg = _leg(row, instruments, today)
         except RowError as error:
             problems.append(error)
             continue
         groups.setdefault(row.strategy_id, _Group(row.strategy_name, row.underlying)).legs.append(leg)
-    kept = _keep_last_good(problems, last_good, groups, rules.today)
+    kept = _keep_last_good(problems, last_good, groups, today)
     return Book(_with_levels(snapshot, groups, rules), tuple(problems), kept)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from core.model.market import Quote
     from core.model.money import Paise
 
+_PRICED: Final = (FullPacket, Ticker, QuotePacket)
+
 TIME_LIE_AFTER_NS: Final = 2 * NS_PER_S
 """For so long only older trade times have come: then the newest one was the wrong one, and the older are believed."""
 
@@ -81,7 +83,7 @@ class PriceCache:
         if slot is None:
             self.counts.unwatched += 1
             return None
-        if isinstance(packet, FullPacket | Ticker | QuotePacket):
+        if isinstance(packet, _PRICED):
             quote = to_quote(packet, slot.key, received_ns)
             return None if quote is None else self._store(slot, quote)
         if isinstance(packet, OpenInterest):
@@ -99,8 +101,15 @@ class PriceCache:
         return self._store(slot, quote)
 
     def _store(self, slot: PriceSlot, quote: Quote) -> Quote | None:
-        known = slot.quote
-        if known is not None and _is_older(quote, known) and not _older_for_long(slot, quote.received_ns):
+        known, time = slot.quote, quote.exchange_time
+        # Written out, not called: this runs for every tick.
+        if (
+            known is not None
+            and time is not None
+            and known.exchange_time is not None
+            and time < known.exchange_time
+            and not _older_for_long(slot, quote.received_ns)
+        ):
             self.counts.out_of_order += 1
             return None
         slot.older_since_ns = None
@@ -149,11 +158,6 @@ class PriceCache:
                 folded.append(FoldedPrice(slot.quote, slot.high, slot.low, slot.count))
             slot.count = 0
         return folded
-
-
-def _is_older(quote: Quote, known: Quote) -> bool:
-    new, old = quote.exchange_time, known.exchange_time
-    return new is not None and old is not None and new < old
 
 
 def _older_for_long(slot: PriceSlot, now_ns: int) -> bool:

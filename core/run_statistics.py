@@ -47,7 +47,7 @@ def _connection(parts: Parts) -> ConnectionView:
         age = None if feed.last_data_ns is None else (now - feed.last_data_ns) / NS_PER_S
     stream = parts.order_updates
     updates = "off" if stream is None else "connected" if stream.status.is_connected else "connecting"
-    cached = sum(parts.price_cache.quote(key) is not None for key in parts.cache.keys())
+    cached = sum(parts.price_cache.quote(key) is not None for key in parts.cache.keys())  # noqa: SIM118  a method, not a dict
     return ConnectionView(
         store="connected" if parts.keeper.is_reading else "unreadable",
         feed=state,

@@ -76,12 +76,13 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def headline(view: MonitorView) -> str:
-    """Mode, time and the sum of every known P&L; positions whose P&L is unknown are counted, not taken as 0."""
-    known = [position.pnl for position in view.positions if position.pnl is not None]
-    unknown = len(view.positions) - len(known)
+    """Mode, time and the sum of the open positions' P&L; what is unknown is counted, not taken as 0."""
+    still_open = [each for each in view.positions if each.state != "exited"]
+    known = [each.pnl for each in still_open if each.pnl is not None]
+    unknown = len(still_open) - len(known)
     total = rupees_text(sum(known)) if known or not unknown else UNKNOWN
     more = f" (and {unknown} unknown)" if unknown and known else ""
-    open_positions = f"{len(view.positions)} open" if view.positions else "none open"
+    open_positions = f"{len(still_open)} open" if still_open else "none open"
     now = f"{ist_datetime(view.utc_ns):%Y-%m-%d %H:%M:%S} IST"
     return f"{view.mode.value}   {now}   positions: {open_positions}   P&L: {total}{more}"
 

@@ -83,8 +83,8 @@ def _second_of_day(at: time) -> float:
 def _text(chosen: RecordedExit, found: Sequence[RecordedExit]) -> str:
     line = chosen.line
     lines = [
-        f"Strategy #{line.get('strategy_id')} {line.get('strategy_name')} {line.get('symbol')}, "
-        f"closed {chosen.at:%Y-%m-%d %H:%M:%S} IST, mode {line.get('mode')}",
+        f"Strategy #{line.get('strategy_id')} {line.get('strategy_name')} {line.get('symbol')}",
+        f"  Closed:         {chosen.at:%Y-%m-%d %H:%M:%S} IST, mode {line.get('mode')}",
         f"  Why:            {line.get('reason')}",
         f"  Rule:           {line.get('rule')}, action {line.get('action')}",
         f"  Compared:       {_compared(line)}",

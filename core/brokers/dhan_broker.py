@@ -12,6 +12,7 @@ from urllib.parse import quote as url_quote
 
 from core.brokers.base import Accepted, Refused, SubmitResult, Unknown
 from core.brokers.http_connection import HttpEndpoint, HttpResponse, NotSentError, OutcomeUnknownError
+from core.brokers.pace import Pace
 from core.brokers.warm_connections import HttpLimits, WarmConnections
 from core.dhan.errors import (
     AcceptedOrder,
@@ -21,6 +22,7 @@ from core.dhan.errors import (
     error_of_read,
     is_order_unknown,
 )
+from core.dhan.limits import RateLimit
 from core.dhan.rest_messages import (
     StaticIp,
     order_body,
@@ -36,7 +38,7 @@ from core.dhan.rest_messages import (
 from core.model.errors import ConfigurationError, TokenError
 from core.model.orders import OrderIntent, OrderReport, Refusal, TradeReport
 from core.model.position import PositionReport
-from core.model.session_time import NS_PER_S
+from core.model.session_time import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     import ssl
@@ -46,8 +48,10 @@ if TYPE_CHECKING:
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
 
-QUOTE_INTERVAL_NS: Final = NS_PER_S
-"""One quote request a second over all quote endpoints (dhan_v2_protocol 6)."""
+QUOTE_PACE: Final = RateLimit(1, 1_050 * NS_PER_MS)
+"""One a second over all quote endpoints (dhan_v2_protocol 6), with room for what the network squeezes together."""
+READ_PACE: Final = RateLimit(16, NS_PER_S)
+"""20 a second are allowed; the rest is for the operator's own programs and for what the network squeezes together."""
 
 
 class DhanBroker:
@@ -70,12 +74,11 @@ class DhanBroker:
         endpoint = HttpEndpoint.from_url(api_url, tls)
         self._client_id = client_id
         self._clock = clock
-        self._sleep = sleep
         headers = AuthHeaders(client_id, token)
         self._order_line = WarmConnections(endpoint, headers.block, clock, limits)
         self._read_line = WarmConnections(endpoint, headers.block, clock, limits)
-        self._quote_turn = asyncio.Lock()
-        self._next_quote_ns = 0
+        self._quote_pace = Pace(QUOTE_PACE, clock, sleep)
+        self._read_pace = Pace(READ_PACE, clock, sleep)
 
     async def open(self) -> None:
         await self._read_line.open()
@@ -121,6 +124,7 @@ class DhanBroker:
         return parse_trade_book(await self._read("/trades"))
 
     async def read_positions(self) -> PositionReport:
+        # Taken before the turn is waited for: never later than the broker's snapshot can be.
         requested_ns = self._clock.monotonic_ns()
         rows = parse_positions(await self._read("/positions"))
         return PositionReport(rows, requested_ns, self._clock.monotonic_ns())
@@ -130,14 +134,10 @@ class DhanBroker:
         return parse_static_ip(await self._read("/ip/getIP"))
 
     async def read_quotes(self, keys: Sequence[InstrumentKey]) -> tuple[Quote, ...]:
-        """One request of at most 1,000 keys. Waits for its turn: requests leave at least a second apart."""
+        """One request of at most 1,000 keys. Waits for its turn: requests leave more than a second apart."""
         body = quotes_body(keys)
-        async with self._quote_turn:
-            wait_ns = self._next_quote_ns - self._clock.monotonic_ns()
-            if wait_ns > 0:
-                await self._sleep(wait_ns / NS_PER_S)
-            self._next_quote_ns = self._clock.monotonic_ns() + QUOTE_INTERVAL_NS
-            answer = await self._read("/marketfeed/quote", body)
+        await self._quote_pace.wait()
+        answer = await self._read("/marketfeed/quote", body)
         return parse_quotes(answer, self._clock.monotonic_ns())
 
     async def _look_up(self, path: str) -> OrderReport | None:
@@ -154,6 +154,8 @@ class DhanBroker:
 
     async def _ask(self, path: str, body: bytes = b"") -> HttpResponse:
         method = "POST" if body else "GET"
+        if method == "GET":
+            await self._read_pace.wait()
         try:
             return await self._read_line.request(method, path, body)
         except OutcomeUnknownError as error:

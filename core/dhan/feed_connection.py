@@ -201,11 +201,11 @@ class FeedConnection:
 
         After a refusal, or when told twice, the answer is the one already given.
         """
-        had_data = self._last_data_ns is not None
         self._fire(Trigger.CLOSED, now)
         if self._retry is not None:
             return self._retry
-        self._drops_without_data = 0 if had_data else self._drops_without_data + 1
+        if self._last_data_ns is None:
+            self._drops_without_data += 1
         check_token = self._drops_without_data >= self.policy.dead_token_after_drops
         self._retry = Retry(self._backed_off(), reason, check_token=check_token)
         return self._retry

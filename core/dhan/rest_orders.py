@@ -26,7 +26,7 @@ from core.model.orders import TERMINAL, OrderIntent, OrderReport, OrderStatus, T
 MAX_CORRELATION_ID: Final = 25
 """Measured; the documented 30 is wrong (dhan_v2_protocol 5.3)."""
 
-_CORRELATION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,25}", re.ASCII)
+_CORRELATION_ID: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_CORRELATION_ID}}}", re.ASCII)
 _HEALTHY: Final = frozenset({"", "CONFIRMED"})
 _STATUS_ALIASES: Final = {
     "PARTIALLY_TRADED": OrderStatus.PART_TRADED,

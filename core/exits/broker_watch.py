@@ -31,7 +31,7 @@ class BrokerWatch:
 
     def is_due(self, desk: DeskState, cache: PositionCacheManager, at_ns: int) -> bool:
         held = desk.holdings
-        if held.read_in_flight or not cache.keys():
+        if held.is_reading(at_ns) or not cache.keys():
             return False
         if held.last_asked_ns is None:
             return True
@@ -51,7 +51,7 @@ class BrokerWatch:
             Alert(
                 Severity.WARNING,
                 f"{found.holding} is smaller at the broker",
-                f"the rows say {found.rows} units, the broker holds {found.broker}: the smaller is protected",
+                f"the rows say {found.rows:+d} units, the broker holds {found.broker:+d}: only what he holds is protected",
             )
             for found in fresh
         ]

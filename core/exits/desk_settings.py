@@ -7,8 +7,13 @@ from datetime import time
 from typing import Final
 
 from core.exits.order_plan import LadderSettings
+from core.model.session_time import NS_PER_S
 
 MIN_ABSENCE_QUARANTINE_S: Final = 5.0
+ANSWER_DUE_NS: Final = 10 * NS_PER_S
+"""The runner answers every order within its own time-outs. Silence beyond this is our own fault, and the order may be out."""
+READ_DUE_NS: Final = 15 * NS_PER_S
+"""A read that has not been answered by then is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class DeskSettings:
     account_pause_s: int = 30
     position_max_age_ms: int = 500
     position_read_interval_ms: int = 150
+    position_lag_ms: int = 3_000
+    order_book_interval_ms: int = 2_000
     positions_unreadable_s: int = 10
     last_good_positions_s: int = 60
     flat_confirm_ms: int = 1_000

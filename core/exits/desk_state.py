@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.exits.desk_settings import READ_DUE_NS
 from core.exits.holdings import Holdings
 from core.exits.order_gate import RollingBudget, per_second
 from core.model.commands import Alert, Command, Severity, WriteJournal
+from core.model.session_time import NS_PER_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import time
 
     from core.exits.desk_settings import DeskSettings
@@ -30,29 +33,58 @@ class AttemptRef(NamedTuple):
 
 
 @dataclass(slots=True)
+class BookRead:
+    """A read of one of the broker's books: when it was last asked for, and whether the answer is still due."""
+
+    asked_ns: int | None = None
+    in_flight: bool = False
+
+    def ask(self, at_ns: int) -> None:
+        self.asked_ns, self.in_flight = at_ns, True
+
+    def is_reading(self, at_ns: int) -> bool:
+        return self.in_flight and self.asked_ns is not None and at_ns - self.asked_ns < READ_DUE_NS
+
+
+@dataclass(slots=True)
 class TradeBook:
     """The last trade book read, for the prices of what others closed."""
 
     trades: tuple[TradeReport, ...] = ()
     requested_ns: int | None = None
-    read_in_flight: bool = False
+    read: BookRead = field(default_factory=BookRead)
     failures: int = 0
+
+
+class ClosedExit(NamedTuple):
+    running: RunningExit
+    closed_ns: int
 
 
 @dataclass(slots=True)
 class DeskState:
-    """`out` collects the commands of the event being handled; `wake_ns` is the earliest time something falls due."""
+    """`out` collects the commands of the event being handled; `wake_ns` is the earliest time something falls due.
+
+    `strays` are live orders of exits that are over. `unposted` are orders of which we do not know yet when they went out.
+    `ended_ns` says per holding when an own order on it last ended or filled, of exits that are over too.
+    """
 
     settings: DeskSettings
     mode: Mode
     quote_of: Callable[[InstrumentKey], Quote | None]
-    holdings: Holdings = field(default_factory=Holdings)
+    holdings: Holdings = field(init=False)
     exits: dict[str, RunningExit] = field(default_factory=dict)
+    closed: deque[ClosedExit] = field(default_factory=deque)
     unwritten: dict[str, ExitRecord] = field(default_factory=dict)
     attempts: dict[str, AttemptRef] = field(default_factory=dict)
+    strays: dict[str, AttemptRef] = field(default_factory=dict)
+    attempts_on: dict[HoldingKey, list[Attempt]] = field(default_factory=dict)
+    ended_ns: dict[HoldingKey, int] = field(default_factory=dict)
     correlation_by_order: dict[str, str] = field(default_factory=dict)
     used_correlation_ids: set[str] = field(default_factory=set)
+    unposted: set[str] = field(default_factory=set)
     trade_book: TradeBook = field(default_factory=TradeBook)
+    order_book: BookRead = field(default_factory=BookRead)
     second_budget: RollingBudget = field(init=False)
     session_open: bool | None = None
     ist_time: time | None = None
@@ -60,12 +92,19 @@ class DeskState:
     feed_live: bool = False
     stopping: bool = False
     positions_wanted: bool = False
+    order_book_wanted: bool = False
     awaited_keys: set[InstrumentKey] = field(default_factory=set)
     out: list[Command] = field(default_factory=list)
     wake_ns: int | None = None
 
     def __post_init__(self) -> None:
         self.second_budget = per_second(self.settings.orders_per_second)
+        self.holdings = Holdings(self.settings.position_lag_ms * NS_PER_MS)
+
+    @property
+    def is_busy(self) -> bool:
+        """Something is under way that `advance` has to look at."""
+        return bool(self.exits or self.strays or self.wake_ns is not None)
 
     def say(self, command: Command) -> None:
         self.out.append(command)
@@ -85,21 +124,36 @@ class DeskState:
         if self.wake_ns is None or at_ns < self.wake_ns:
             self.wake_ns = at_ns
 
-    def attempts_on(self, holding: HoldingKey) -> Iterator[Attempt]:
-        """Own attempts of every running exit on the holding."""
-        for running in self.exits.values():
-            for leg in running.legs:
-                if leg.leg.holding == holding:
-                    yield from leg.attempts
+    def add_attempt(self, ref: AttemptRef) -> None:
+        """Know an own order by its correlation id and its holding."""
+        intent = ref.attempt.intent
+        self.attempts[intent.correlation_id] = ref
+        self.used_correlation_ids.add(intent.correlation_id)
+        self.attempts_on.setdefault(intent.holding, []).append(ref.attempt)
 
     def has_live(self, holding: HoldingKey) -> bool:
-        return any(attempt.is_live for attempt in self.attempts_on(holding))
+        return any(attempt.is_live for attempt in self.attempts_on.get(holding, ()))
+
+    def note_end(self, holding: HoldingKey, at_ns: int) -> None:
+        self.ended_ns[holding] = max(self.ended_ns.get(holding, 0), at_ns)
 
     def last_ended_ns(self, holding: HoldingKey) -> int:
-        """When an own attempt on the holding last ended; 0 when none has."""
-        return max((attempt.ended_ns or 0 for attempt in self.attempts_on(holding)), default=0)
+        """When an own order on the holding last ended or filled; 0 when none has."""
+        return self.ended_ns.get(holding, 0)
 
     def reserved(self, holding: HoldingKey, sign: int) -> int:
         """Unfilled units of every live or unknown order of this side on the holding, own and foreign."""
-        own = sum(a.leaves for a in self.attempts_on(holding) if a.intent.side.sign == sign)
+        own = sum(a.leaves for a in self.attempts_on.get(holding, ()) if a.intent.side.sign == sign)
         return own + self.holdings.foreign_leaves(holding, sign)
+
+    def drop_old(self, before_ns: int) -> None:
+        """Forget the orders of exits that ended before that time, and other people's orders of then."""
+        if not self.closed or self.closed[0].closed_ns >= before_ns:
+            return
+        while self.closed and self.closed[0].closed_ns < before_ns:
+            for attempt in self.closed.popleft().running.attempts:
+                self.attempts.pop(attempt.intent.correlation_id)
+                self.used_correlation_ids.discard(attempt.intent.correlation_id)
+                self.correlation_by_order.pop(attempt.order_id, None)
+                self.attempts_on[attempt.intent.holding].remove(attempt)
+        self.holdings.drop_old(before_ns)

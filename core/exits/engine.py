@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from core.exits import exit_desk
+from core.exits import broker_words, exit_desk
 from core.exits.broker_watch import BrokerWatch
 from core.exits.desk_state import DeskState
 from core.exits.exit_finish import alert_record
 from core.exits.order_plan import exit_id_of
 from core.exits.position_guard import PositionGuard
+from core.exits.reconcile import netted_holdings
 from core.exits.restore import Restored, adopt
 from core.model import events as ev
 from core.model.commands import Alert, Command, RecordExit, Severity
@@ -87,13 +88,13 @@ class Engine:
 
     def restore(self, restored: Restored, at_ns: int) -> tuple[Command, ...]:
         """Go on with what the journal describes. Called once, before the first event."""
-        adopt(self.desk, restored)
+        adopt(self.desk, restored, at_ns)
         self._generations.update(restored.generations)
         self._closed_rows |= restored.closed_rows
         for running in restored.running.values():
             self._exiting[running.strategy_id] = running.exit_id
             self.cache.put(running.position)
-        return exit_desk.resume(self.desk, at_ns)
+        return exit_desk.resume(self.desk)
 
     def on_quote(self, quote: Quote) -> tuple[Command, ...]:
         """The tick path."""
@@ -105,7 +106,7 @@ class Engine:
             self._advance(quote.received_ns)
         return self._drain() if self.desk.out else _NO_COMMANDS
 
-    def handle(self, event: ev.Event) -> tuple[Command, ...]:  # noqa: C901  one line per fact of the closed union
+    def handle(self, event: ev.Event) -> tuple[Command, ...]:  # noqa: C901, PLR0912  one line per fact of the closed union
         match event:
             case ev.QuoteArrived(quote):
                 return self.on_quote(quote)
@@ -118,25 +119,25 @@ class Engine:
             case ev.FeedStateChanged():
                 self.desk.feed_live = event.is_live
             case ev.OrderPosted():
-                exit_desk.on_posted(self.desk, event)
+                broker_words.on_posted(self.desk, event)
             case ev.OrderAccepted():
-                exit_desk.on_accepted(self.desk, event)
+                broker_words.on_accepted(self.desk, event)
             case ev.OrderRefused():
-                exit_desk.on_refused(self.desk, event)
+                broker_words.on_refused(self.desk, event)
             case ev.OrderOutcomeUnknown():
-                exit_desk.on_outcome_unknown(self.desk, event)
+                broker_words.on_outcome_unknown(self.desk, event)
             case ev.OrderReported():
-                exit_desk.on_reported(self.desk, event)
+                broker_words.on_reported(self.desk, event)
             case ev.OrderAbsenceSeen():
-                exit_desk.on_absence(self.desk, event)
+                broker_words.on_absence(self.desk, event)
             case ev.OrderBookRead():
-                exit_desk.on_order_book(self.desk, event)
+                broker_words.on_order_book(self.desk, event)
             case ev.TradeBookRead():
-                exit_desk.on_trade_book(self.desk, event)
+                broker_words.on_trade_book(self.desk, event)
             case ev.PositionsRead():
                 self._on_positions(event)
             case ev.BrokerReadFailed():
-                exit_desk.on_read_failed(self.desk, event)
+                broker_words.on_read_failed(self.desk, event)
             case ev.RowsClosed():
                 self._on_rows_closed(event)
             case ev.OperatorExitRequested():
@@ -145,7 +146,7 @@ class Engine:
                 self.desk.stopping = True
             case _:
                 assert_never(event)
-        if self.desk.exits:
+        if self.desk.is_busy:
             self._advance(event.at_ns)
         return self._drain()
 
@@ -179,8 +180,7 @@ class Engine:
         for strategy_id in self._next_sweep():
             self._ask_time(strategy_id, event, ist)
         if self.mode is not Mode.SIMULATION and self._watch.is_due(desk, self.cache, event.at_ns):
-            desk.holdings.read_in_flight = True
-            desk.holdings.last_asked_ns = event.at_ns
+            desk.holdings.ask(event.at_ns)
             desk.say(self._watch.command)
 
     def _next_sweep(self) -> list[int]:
@@ -217,6 +217,8 @@ class Engine:
 
     def _fire(self, signal: Signal, position: Position, at_ns: int) -> None:
         """One exit per position and generation. In alert mode the decision is reported and the position let be."""
+        if self.desk.stopping:
+            return
         strategy_id = position.strategy_id
         self.counts.signals += 1
         self._drop_guard(strategy_id)
@@ -284,13 +286,16 @@ class Engine:
         self.cache.remove(strategy_id)
 
     def _on_positions(self, event: ev.PositionsRead) -> None:
-        exit_desk.on_positions(self.desk, event)
+        broker_words.on_positions(self.desk, event)
         if self.mode is Mode.SIMULATION:
             return
         guarded = [guard.booked.position for guard in self.guards.values()]
+        netted = netted_holdings([booked.position for booked in self.cache.booked()])
         for alert in self._watch.shortfall_alerts(guarded, event.report):
             self.desk.say(alert)
         for position in guarded:
+            if not netted.isdisjoint(leg.holding for leg in position.legs):
+                continue
             if self._watch.outside.is_closed_outside(position, event.report, self.desk.utc_ns):
                 self._close_outside(position, event.at_ns)
 

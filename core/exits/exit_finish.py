@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.exits.desk_settings import READ_DUE_NS
 from core.exits.exit_lifecycle import EXIT_TRANSITIONS, ExitTrigger, LegState, LegTrigger, fire
 from core.exits.order_gate import reducible
 from core.exits.order_plan import closing_side
@@ -35,46 +36,66 @@ def judge_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int
     if held.report is None or held.report.requested_ns < desk.last_ended_ns(holding):
         desk.positions_wanted = True
         return
-    net, model = held.report.net(holding), held.model_net(holding)
+    net, model = held.report.net(holding), held.model(holding)
     open_at_broker = reducible(leg.side, net)
+    if open_at_broker:
+        leg.flat_seen_ns = None
     if running.signal.rule is Rule.CLOSED_OUTSIDE and open_at_broker:
         running.abandoned = True
     elif leg.remaining <= 0:
-        _judge_filled(
-            desk, running, leg, open_at_broker, reducible(leg.side, model) if model is not None else None, at_ns
-        )
-    elif open_at_broker == 0 and net == 0:
+        expected = None if model is None else reducible(leg.side, model.best(leg.side))
+        _judge_filled(desk, running, leg, open_at_broker, expected, at_ns)
+    elif net == 0:
         _judge_empty(desk, leg, held.report.received_ns)
     elif open_at_broker == 0:
         _block(desk, running, leg, net)
     elif leg.state is LegState.BLOCKED:
         leg.fire(LegTrigger.CLOSABLE)
-    elif model is not None and reducible(leg.side, model) == 0:
-        _wait_for_agreement(desk, running, leg, f"broker reports {net}, our fills leave {model}", at_ns)
+    elif model is not None and reducible(leg.side, model.worst(leg.side)) == 0:
+        text = f"the broker reports {net}, all fills seen leave {model.worst(leg.side)}"
+        _wait_for_agreement(desk, running, leg, text, at_ns)
     else:
-        leg.flat_seen_ns = leg.mismatch_since_ns = None
+        leg.mismatch_since_ns = None
 
 
 def _judge_filled(
     desk: DeskState, running: RunningExit, leg: RunningLeg, at_broker: int, by_model: int | None, at_ns: int
 ) -> None:
-    """Our fills cover the leg: it is flat once the broker holds no more than they leave (other strategies share keys)."""
-    if by_model is None or at_broker <= by_model:
+    """Our fills cover the leg: it is flat once the broker holds no more than they leave (other strategies share keys).
+
+    Fills are the broker's own word. When his positions contradict them for long, a person is told, and the fills count:
+    most often somebody has opened the contract anew meanwhile.
+    """
+    waited_ns = 0 if leg.mismatch_since_ns is None else at_ns - leg.mismatch_since_ns
+    if by_model is None or at_broker <= by_model or waited_ns >= 2 * desk.settings.mismatch_page_s * NS_PER_S:
         leg.fire(LegTrigger.PROVED_FLAT)
         return
-    _wait_for_agreement(
-        desk, running, leg, f"filled {leg.filled}, but the broker still holds {at_broker}, expected {by_model}", at_ns
-    )
+    text = f"filled {leg.filled}, but the broker still holds {at_broker}, expected {by_model}"
+    _wait_for_agreement(desk, running, leg, text, at_ns)
 
 
 def _judge_empty(desk: DeskState, leg: RunningLeg, read_ns: int) -> None:
-    """Nothing of the leg at the broker, and not by our fills. One empty report can be an error of his: two are believed."""
+    """Nothing of the leg at the broker, and not by our fills alone. An empty report can be an error of his.
+
+    Two are believed, a second apart, when the fills seen explain them; else they must span `outside_confirm_s`.
+    """
     if leg.flat_seen_ns is None:
         leg.flat_seen_ns = read_ns
-    if read_ns - leg.flat_seen_ns >= desk.settings.flat_confirm_ms * NS_PER_MS:
+    needed_ns = desk.settings.outside_confirm_s * NS_PER_S
+    if _explained_by_fills(desk, leg):
+        needed_ns = desk.settings.flat_confirm_ms * NS_PER_MS
+    if read_ns - leg.flat_seen_ns >= needed_ns:
         leg.fire(LegTrigger.PROVED_FLAT)
     else:
         desk.positions_wanted = True
+
+
+def _explained_by_fills(desk: DeskState, leg: RunningLeg) -> bool:
+    held, holding = desk.holdings, leg.leg.holding
+    base, model = held.bases.get(holding), held.model(holding)
+    if base is None or model is None:
+        return False
+    return reducible(leg.side, base.net) > 0 and reducible(leg.side, model.worst(leg.side)) == 0
 
 
 def _block(desk: DeskState, running: RunningExit, leg: RunningLeg, net: int) -> None:
@@ -97,13 +118,10 @@ def _wait_for_agreement(desk: DeskState, running: RunningExit, leg: RunningLeg, 
     waited = at_ns - leg.mismatch_since_ns
     if waited >= desk.settings.mismatch_page_s * NS_PER_S:
         desk.alert(running, Severity.PAGE, f"{leg.leg.instrument.symbol} disagrees with the broker", what)
-    if (
-        waited >= 2 * desk.settings.mismatch_page_s * NS_PER_S
-        and leg.remaining > 0
-        and desk.holdings.report is not None
-    ):
+    is_long = waited >= 2 * desk.settings.mismatch_page_s * NS_PER_S
+    if is_long and desk.holdings.report is not None and not desk.has_live(leg.leg.holding):
         # Position reports lag by seconds at most: one that stands this long is the truth, and our arithmetic is not.
-        desk.holdings.rebase(leg.leg.holding, desk.holdings.report.net(leg.leg.holding))
+        desk.holdings.rebase(leg.leg.holding, desk.holdings.report)
         leg.mismatch_since_ns = None
 
 
@@ -117,10 +135,11 @@ def release_longs(running: RunningExit) -> None:
 
 def try_finish(desk: DeskState, running: RunningExit, at_ns: int) -> None:
     """Close the exit when every leg is flat: record it durably, then have the rows and the log line written."""
-    if not running.is_flat or not _outside_prices_known(desk, running):
+    if not running.is_flat or not _outside_prices_known(desk, running, at_ns):
         return
+    desk.trade_book.failures = 0
     running.state = fire(EXIT_TRANSITIONS, running.state, ExitTrigger.ALL_FLAT)
-    record = build_record(desk, running, at_ns)
+    record = build_record(desk, running)
     if running.signal.rule is Rule.CLOSED_OUTSIDE:
         desk.record(ExitStarted(running.exit_id, running.generation, running.signal, running.position))
     desk.record(ExitFinished(running.exit_id, record))
@@ -129,7 +148,7 @@ def try_finish(desk: DeskState, running: RunningExit, at_ns: int) -> None:
     desk.unwritten[running.exit_id] = record
 
 
-def _outside_prices_known(desk: DeskState, running: RunningExit) -> bool:
+def _outside_prices_known(desk: DeskState, running: RunningExit, at_ns: int) -> bool:
     """True when the trade book was read after the last leg was seen flat, or is not needed, or cannot be had."""
     seen = [leg.flat_seen_ns for leg in running.legs if leg.remaining > 0 and leg.flat_seen_ns is not None]
     book = desk.trade_book
@@ -137,13 +156,14 @@ def _outside_prices_known(desk: DeskState, running: RunningExit) -> bool:
         return True
     if book.requested_ns is not None and book.requested_ns >= max(seen):
         return True
-    if not book.read_in_flight:
-        book.read_in_flight = True
+    if not book.read.is_reading(at_ns):
+        book.read.ask(at_ns)
         desk.say(ReadTradeBook())
+    desk.wake_at(at_ns + READ_DUE_NS)
     return False
 
 
-def build_record(desk: DeskState, running: RunningExit, at_ns: int) -> ExitRecord:
+def build_record(desk: DeskState, running: RunningExit) -> ExitRecord:
     legs = tuple(_leg_execution(desk, leg) for leg in running.legs)
     by_others = all(leg.filled == 0 for leg in running.legs)
     signal = running.signal

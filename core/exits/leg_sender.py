@@ -14,14 +14,14 @@ from core.model.exit_levels import Rule, Urgency
 from core.model.journal_records import AttemptPrepared, ExitHalted
 from core.model.orders import OrderIntent, Validity
 from core.model.position import Product
-from core.model.session_time import NS_PER_MS, NS_PER_S
+from core.model.session_time import NS_PER_MS
+from core.model.signals import Mode
 
 if TYPE_CHECKING:
     from core.exits.desk_state import DeskState
     from core.exits.running_exit import RunningExit, RunningLeg
     from core.model.market import Quote
-
-_POSITION_LAG_NS = 5 * NS_PER_S
+    from core.model.position import HoldingKey, PositionReport
 
 
 def send_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> None:
@@ -37,55 +37,78 @@ def send_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int)
     quote = _usable_quote(desk, running, leg, at_ns)
     if quote is None:
         return
-    new_round = not leg.live
-    if _send_slices(desk, running, leg, wanted, quote, at_ns) and new_round:
-        leg.rounds += 1
+    is_new_round = not leg.live
+    if _send_slices(desk, running, leg, wanted, quote, at_ns) and is_new_round:
         leg.quote_asked_ns = None
         leg.next_send_ns = at_ns + desk.settings.round_interval_ms * NS_PER_MS
 
 
 def _may_send(desk: DeskState, running: RunningExit, leg: RunningLeg) -> bool:
-    if desk.stopping or desk.session_open is not True or running.signal.rule is Rule.CLOSED_OUTSIDE:
+    if desk.stopping or desk.mode is Mode.ALERT or running.signal.rule is Rule.CLOSED_OUTSIDE:
         return False
-    if leg.leg.product is Product.INTRADAY and desk.ist_time is not None:
-        if desk.ist_time >= desk.settings.intraday_last_send:
-            # The broker squares off intraday positions himself from here on: a second order could reverse them.
-            desk.alert(
-                running, Severity.PAGE, "too late for an own intraday exit", "the broker's square-off is due; check it"
+    if leg.leg.units > 0 and not running.shorts_are_flat:
+        # A short that was flat is open again: a late order, or one that the broker took back.
+        return False
+    if desk.session_open is not True:
+        if desk.ist_time is not None:
+            text = (
+                f"{leg.remaining} units of {leg.leg.instrument.symbol} are open and the market is not known to be open"
             )
-            return False
+            desk.alert(running, Severity.PAGE, "exit waits for the market", text)
+        return False
+    is_late = desk.ist_time is not None and desk.ist_time >= desk.settings.intraday_last_send
+    if is_late and leg.leg.product is Product.INTRADAY:
+        # The broker squares off intraday positions himself from here on: a second order could reverse them.
+        text = "the broker's square-off is due; check it"
+        desk.alert(running, Severity.PAGE, "too late for an own intraday exit", text)
+        return False
     return True
 
 
 def _closable(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> int:
     """Units the gate lets through now; 0 when positions are not known well enough."""
     holding, held = leg.leg.holding, desk.holdings
-    fresh = held.is_fresh(desk.last_ended_ns(holding), at_ns, desk.settings)
-    if fresh and held.report is not None:
-        take_base(desk, leg, at_ns)
-    elif running.signal.urgency is Urgency.HIGH and held.usable_when_unreadable(at_ns, desk.settings):
-        desk.alert(running, Severity.PAGE, "positions unreadable", "going on with the last good position report")
-    else:
+    if not held.is_fresh(desk.last_ended_ns(holding), at_ns, desk.settings):
+        desk.positions_wanted = True
+        goes_on = running.signal.urgency is Urgency.HIGH and held.usable_when_unreadable(at_ns, desk.settings)
+        if held.unreadable(at_ns, desk.settings):
+            text = (
+                "going on with the last good position report" if goes_on else "no order is sent until they can be read"
+            )
+            desk.alert(running, Severity.PAGE, "positions unreadable", text)
+        if not goes_on:
+            return 0
+    take_base(desk, leg)
+    model = held.model(holding)
+    if model is None or held.report is None:
         desk.positions_wanted = True
         return 0
-    model = held.model_net(holding)
-    if model is None or held.report is None:
-        return 0
-    return closable_quantity(
-        leg.side, leg.remaining, held.report.net(holding), model, desk.reserved(holding, leg.side.sign)
-    )
+    side, net = leg.side, held.report.net(holding)
+    units = closable_quantity(side, leg.free, net, model.worst(side), desk.reserved(holding, side.sign))
+    if units == 0 and held.foreign_leaves(holding, side.sign):
+        desk.order_book_wanted = True
+        text = f"it may close {leg.leg.instrument.symbol} as well; the exit waits for its end"
+        desk.alert(running, Severity.PAGE, "somebody else's order is in the way", text)
+    return units
 
 
-def take_base(desk: DeskState, leg: RunningLeg, at_ns: int) -> None:
-    """Start the model of the holding at the broker's net, while nothing of ours is in the way of reading it."""
+def take_base(desk: DeskState, leg: RunningLeg) -> None:
+    """Start the model of the holding at the broker's net, while nothing of ours is in the way of reading it.
+
+    The report must be younger than our last fill on the holding by more than position reports lag: of this exit, of another
+    one on the same contract, or of one before a restart. A leg that has sent orders keeps its base.
+    """
     holding, held = leg.leg.holding, desk.holdings
     if held.report is None or desk.has_live(holding):
         return
-    untouched = holding not in held.bases or (
-        not leg.attempts and at_ns - desk.last_ended_ns(holding) > _POSITION_LAG_NS
-    )
-    if untouched:
-        held.rebase(holding, held.report.net(holding))
+    is_settled = _is_settled(desk, held.report, holding)
+    if is_settled and (holding not in held.bases or not leg.attempts):
+        held.rebase(holding, held.report)
+
+
+def _is_settled(desk: DeskState, report: PositionReport, holding: HoldingKey) -> bool:
+    ended_ns = desk.last_ended_ns(holding)
+    return ended_ns == 0 or report.requested_ns - ended_ns > desk.settings.position_lag_ms * NS_PER_MS
 
 
 def _usable_quote(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> Quote | None:
@@ -114,7 +137,7 @@ def _usable_quote(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns:
 
 def _send_slices(desk: DeskState, running: RunningExit, leg: RunningLeg, wanted: int, quote: Quote, at_ns: int) -> bool:
     """Send freeze slices until nothing is wanted or a budget says stop. True when at least one went out."""
-    round_number = leg.rounds if not leg.live else max(leg.rounds - 1, 0)
+    round_number = max(leg.rounds - 1, 0) if leg.live else leg.rounds
     price = limit_price(leg.side, quote, leg.leg.instrument, round_number, desk.settings.ladder)
     validity = Validity.IOC
     if round_number >= desk.settings.ladder.ioc_rounds and desk.holdings.failing_since_ns is None:
@@ -125,7 +148,7 @@ def _send_slices(desk: DeskState, running: RunningExit, leg: RunningLeg, wanted:
         number = _next_number(desk, running, leg)
         corr = correlation_id_of(running.exit_id, leg.leg.row_id, number)
         intent = OrderIntent(corr, leg.leg.holding, leg.side, quantity, price, validity=validity)
-        _prepare(desk, running, leg, Attempt(intent, number, prepared_ns=at_ns))
+        _prepare(desk, running, leg, Attempt(intent, number, at_ns, leg.round_of_next()))
         wanted -= quantity
         sent = True
     return sent
@@ -135,7 +158,7 @@ def _within_budgets(desk: DeskState, running: RunningExit, leg: RunningLeg, at_n
     if leg.attempts_that_count >= desk.settings.attempts_per_leg_per_day:
         halt(desk, running, f"{leg.attempts_that_count} attempts on {leg.leg.instrument.symbol} did not close it")
         return False
-    free_at = max(desk.second_budget.free_at(at_ns), leg.minute_budget.free_at(at_ns))
+    free_at = max(desk.second_budget.free_at(at_ns, len(desk.unposted)), leg.minute_budget.free_at(at_ns))
     if free_at > at_ns:
         desk.wake_at(free_at)
         return False
@@ -154,9 +177,8 @@ def _prepare(desk: DeskState, running: RunningExit, leg: RunningLeg, attempt: At
     corr = attempt.intent.correlation_id
     leg.attempts.append(attempt)
     leg.minute_budget.take(attempt.prepared_ns)
-    desk.second_budget.take(attempt.prepared_ns)
-    desk.used_correlation_ids.add(corr)
-    desk.attempts[corr] = AttemptRef(running, leg, attempt)
+    desk.unposted.add(corr)
+    desk.add_attempt(AttemptRef(running, leg, attempt))
     desk.record(AttemptPrepared(running.exit_id, leg.index, attempt.number, attempt.intent))
     desk.say(SubmitOrder(attempt.intent))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """The broker holds less of the contract than the rows of all its strategies say. Units unsigned."""
+    """The broker holds less of the contract than the rows of all its strategies say, or the opposite. Units signed."""
 
     holding: HoldingKey
     rows: int
@@ -30,6 +30,7 @@ class OutsideWatch:
 
     One report is not enough, and a row is often written before its entry has filled: a position counts as closed outside
     when every leg is absent in good reports spanning `outside_confirm_s`, and was seen held before or is an old row.
+    A net of the other sign is not "closed": somebody holds the opposite, and a person has to look.
     """
 
     settings: DeskSettings
@@ -38,7 +39,7 @@ class OutsideWatch:
 
     def is_closed_outside(self, position: Position, report: PositionReport, utc_ns: int) -> bool:
         """Feed one good report for one position that no exit is working on."""
-        if any(reducible(closing_side(leg.units), report.net(leg.holding)) for leg in position.legs):
+        if any(report.net(leg.holding) for leg in position.legs):
             self.seen_held.add(position.strategy_id)
             self.flat_since_ns.pop(position.strategy_id, None)
             return False
@@ -65,15 +66,26 @@ def _age_s(leg: Leg, utc_ns: int) -> float:
     return (ist_datetime(utc_ns) - opened).total_seconds()
 
 
+def netted_holdings(positions: list[Position]) -> frozenset[HoldingKey]:
+    """Contracts that one row holds long and another short: the broker's net of 0 then says nothing about either."""
+    signs: dict[HoldingKey, bool] = {}
+    netted: set[HoldingKey] = set()
+    for position in positions:
+        for leg in position.legs:
+            if signs.setdefault(leg.holding, leg.units > 0) is not (leg.units > 0):
+                netted.add(leg.holding)
+    return frozenset(netted)
+
+
 def shortfalls(positions: list[Position], report: PositionReport) -> tuple[Shortfall, ...]:
-    """Contracts of which the broker holds less than all rows together, but not nothing."""
+    """Contracts of which the broker holds less than all rows together, or the other way round, but not nothing."""
     wanted: dict[HoldingKey, int] = {}
     for position in positions:
         for leg in position.legs:
             wanted[leg.holding] = wanted.get(leg.holding, 0) + leg.units
     found = []
     for holding, units in wanted.items():
-        at_broker = reducible(closing_side(units), report.net(holding)) if units else 0
-        if 0 < at_broker < abs(units):
-            found.append(Shortfall(holding, abs(units), at_broker))
+        net = report.net(holding)
+        if units and net and reducible(closing_side(units), net) < abs(units):
+            found.append(Shortfall(holding, units, net))
     return tuple(found)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from core.exits.desk_state import DeskState
+    from core.model.position import HoldingKey
     from core.model.signals import ExitRecord
 
 
@@ -34,6 +35,7 @@ class Restored:
     """What the journal says: exits to go on with, rows still to be written, and what was closed before.
 
     `generations`: newest generation per strategy id. `closed_rows`: trade rows that an exit has closed at the broker.
+    `ordered`: holdings on which an exit, finished or not, has sent orders.
     """
 
     running: dict[str, RunningExit] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Restored:
     generations: dict[int, int] = field(default_factory=dict)
     closed_rows: set[int] = field(default_factory=set)
     correlation_ids: set[str] = field(default_factory=set)
+    ordered: set[HoldingKey] = field(default_factory=set)
 
 
 def fold(records: Iterable[JournalRecord], desk: DeskState, at_ns: int) -> Restored:
@@ -50,6 +53,7 @@ def fold(records: Iterable[JournalRecord], desk: DeskState, at_ns: int) -> Resto
         _apply(restored, record, desk, at_ns)
     for running in restored.running.values():
         for attempt in running.attempts:
+            attempt.answered = True
             if attempt.state is AttemptState.PREPARED:
                 attempt.fire(AttemptTrigger.OUTCOME_LOST, at_ns)
     return restored
@@ -64,9 +68,9 @@ def _apply(restored: Restored, record: JournalRecord, desk: DeskState, at_ns: in
         case AttemptObserved():
             _observe(restored, record, at_ns)
         case AttemptRefused(exit_id, correlation_id, _):
-            _end(restored, exit_id, correlation_id, AttemptState.REFUSED, at_ns)
+            _end(restored, exit_id, correlation_id, (AttemptTrigger.REFUSED,), at_ns)
         case AttemptAbsent(exit_id, correlation_id):
-            _end(restored, exit_id, correlation_id, AttemptState.ABSENT, at_ns)
+            _end(restored, exit_id, correlation_id, (AttemptTrigger.OUTCOME_LOST, AttemptTrigger.PROVED_ABSENT), at_ns)
         case ExitHalted(exit_id, reason):
             running = restored.running.get(exit_id)
             if running is not None:
@@ -95,11 +99,11 @@ def _start(restored: Restored, record: ExitStarted, desk: DeskState, at_ns: int)
 
 def _prepare(restored: Restored, record: AttemptPrepared, at_ns: int) -> None:
     restored.correlation_ids.add(record.intent.correlation_id)
+    restored.ordered.add(record.intent.holding)
     running = restored.running.get(record.exit_id)
     if running is not None:
         leg = running.legs[record.leg]
-        leg.attempts.append(Attempt(record.intent, record.number, prepared_ns=at_ns))
-        leg.rounds = len(leg.attempts)
+        leg.attempts.append(Attempt(record.intent, record.number, at_ns, leg.round_of_next()))
 
 
 def _find(restored: Restored, exit_id: str, correlation_id: str) -> Attempt | None:
@@ -130,14 +134,26 @@ def _observe(restored: Restored, record: AttemptObserved, at_ns: int) -> None:
     )
 
 
-def _end(restored: Restored, exit_id: str, correlation_id: str, state: AttemptState, at_ns: int) -> None:
+def _end(
+    restored: Restored, exit_id: str, correlation_id: str, triggers: tuple[AttemptTrigger, ...], at_ns: int
+) -> None:
     attempt = _find(restored, exit_id, correlation_id)
     if attempt is not None:
-        attempt.state, attempt.ended_ns = state, at_ns
+        for trigger in triggers:
+            attempt.fire(trigger, at_ns)
 
 
-def adopt(desk: DeskState, restored: Restored) -> None:
-    """Put the restored exits into an empty desk."""
+def adopt(desk: DeskState, restored: Restored, at_ns: int) -> None:
+    """Put the restored exits into an empty desk.
+
+    The orders of the last run may be a moment old: the second budget starts used up, and positions are believed only when
+    they are younger than the restart by more than they lag.
+    """
+    for holding in restored.ordered:
+        desk.note_end(holding, at_ns)
+    if restored.ordered:
+        for _ in range(desk.settings.orders_per_second):
+            desk.second_budget.take(at_ns)
     desk.exits.update(restored.running)
     desk.unwritten.update(restored.unwritten)
     desk.used_correlation_ids |= restored.correlation_ids
@@ -145,7 +161,7 @@ def adopt(desk: DeskState, restored: Restored) -> None:
         for leg in running.legs:
             for attempt in leg.attempts:
                 corr = attempt.intent.correlation_id
-                desk.attempts[corr] = AttemptRef(running, leg, attempt)
+                desk.add_attempt(AttemptRef(running, leg, attempt))
                 if attempt.order_id:
                     desk.correlation_by_order[attempt.order_id] = corr
                 if attempt.filled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from core.exits.desk_settings import READ_DUE_NS
 from core.exits.exit_lifecycle import (
     ATTEMPT_TRANSITIONS,
     LEG_TRANSITIONS,
@@ -29,11 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Attempt:
-    """One order of a leg. `filled` is cumulative units; `average` paise per unit, None while nothing is filled."""
+    """One order of a leg. `filled` is cumulative units; `average` paise per unit, None while nothing is filled.
+
+    `answered`: the POST has come to an end, whichever way. Before that nothing proves that the order will not go out.
+    `counts` is False for one that the broker did not look at (not sent, rate limit).
+    """
 
     intent: OrderIntent
     number: int
     prepared_ns: int
+    round: int = 1
     state: AttemptState = AttemptState.PREPARED
     order_id: str = ""
     filled: int = 0
@@ -46,10 +52,10 @@ class Attempt:
     ended_ns: int | None = None
     polls: int = 0
     next_poll_ns: int = 0
-    poll_in_flight: bool = False
+    poll_asked_ns: int | None = None
+    answered: bool = False
     cancel_asked_ns: int | None = None
     absences_ns: list[int] = field(default_factory=list)
-    absence_reads_needed: int | None = None
     rate_limited: bool = False
     counts: bool = True
 
@@ -61,6 +67,15 @@ class Attempt:
     def leaves(self) -> int:
         """Units that may still fill: everything unfilled while the order is live or its fate unknown."""
         return max(self.intent.quantity - self.filled, 0) if self.is_live else 0
+
+    @property
+    def is_a_round(self) -> bool:
+        """It was, or may be, in the market at its price."""
+        return self.counts and self.state is not AttemptState.REFUSED
+
+    def is_asking(self, at_ns: int) -> bool:
+        """A read of this order is under way and may still be answered."""
+        return self.poll_asked_ns is not None and at_ns - self.poll_asked_ns < READ_DUE_NS
 
     def fire(self, trigger: AttemptTrigger, at_ns: int) -> bool:
         """Apply a trigger; True when the state changed."""
@@ -83,6 +98,7 @@ class Attempt:
         """
         before = (self.state, self.order_id, self.filled, self.average)
         self.order_id = self.order_id or report.order_id
+        self.counts = True
         if report.filled > self.filled or (report.filled == self.filled and self.average is None):
             self.filled, self.average = report.filled, report.average_price
         self.reason = report.reason or self.reason
@@ -109,7 +125,6 @@ class RunningLeg:
     state: LegState
     minute_budget: RollingBudget
     attempts: list[Attempt] = field(default_factory=list)
-    rounds: int = 0
     next_send_ns: int = 0
     quote_asked_ns: int | None = None
     flat_seen_ns: int | None = None
@@ -129,8 +144,23 @@ class RunningLeg:
         return abs(self.leg.units) - self.filled
 
     @property
+    def free(self) -> int:
+        """Own units that are neither closed nor in a live order of this leg."""
+        return self.remaining - sum(attempt.leaves for attempt in self.attempts)
+
+    @property
     def live(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts if attempt.is_live]
+
+    @property
+    def rounds(self) -> int:
+        """How often the leg has been to market: slices that live side by side are one round."""
+        return len({attempt.round for attempt in self.attempts if attempt.is_a_round})
+
+    def round_of_next(self) -> int:
+        """The round that an order prepared now belongs to."""
+        last = self.attempts[-1].round if self.attempts else 0
+        return max(last, 1) if self.live else last + 1
 
     @property
     def last_change_ns(self) -> int:

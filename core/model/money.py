@@ -17,8 +17,8 @@ MAX_PRICE_PAISE: Paise = 100_000_000
 def paise_from_wire(price: float) -> Paise | None:
     """Recover whole paise from a float price in rupees, as feeds and REST bodies carry it.
 
-    The feed's float32 is exact on the 1-paisa grid below ₹1,31,072 and on the 5-paise grid below ₹5,24,288 when
-    rounded (never truncated; dhan_v2_protocol 2.5). None when the value is not a finite number or beyond any real price.
+    Rounded, never truncated: a float32 is exact to the paisa below ₹1,31,072, which no option, share or index reaches
+    today (dhan_v2_protocol 2.5). None when the value is not a finite number or beyond any real price.
     """
     if not math.isfinite(price) or abs(price) * PAISE_PER_RUPEE > MAX_PRICE_PAISE:
         return None

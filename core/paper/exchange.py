@@ -52,6 +52,7 @@ class LocalExchange:
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._origin = ""
+        self._fresh: dict[InstrumentKey, int] = {}
 
     async def start(self, host: str = LOOPBACK, port: int = 0) -> None:
         """Open the port. Raises ConfigurationError for a bad faults or instruments file, OSError for a taken port."""
@@ -147,7 +148,15 @@ class LocalExchange:
         watched = dict.fromkeys([*self.feed.watched, *self.venue.matching.working_keys()])
         for key in watched:
             if key not in self.market.scripted and model.is_due(key):
+                self._fresh[key] = model.step_number
                 self.market.apply(model.data(key), every=False)
+
+    def _refresh(self, key: InstrumentKey) -> None:
+        # Once a step: a second look must not bring back the size that our own orders have taken.
+        model = self.venue.model
+        if model is not None and self._fresh.get(key) != model.step_number:
+            self._fresh[key] = model.step_number
+            self.market.set_silently(model.data(key))
 
     def move(
         self,
@@ -174,6 +183,7 @@ class LocalExchange:
         if points is None:
             raise ValueError("expected percent, points or to")
         model.move(underlying, points, round(seconds / MODEL_STEP_S))
+        self._fresh.clear()
 
     def seed_position(
         self, segment: str, security_id: int, units: int, price: int, product: Product = Product.MARGIN
@@ -238,7 +248,8 @@ class LocalExchange:
             market.set_silently(model.data(key))
             book = market.book(key)
             book.previous_close = listing.open_price or book.last
-        market.refresh = lambda key: market.set_silently(model.data(key))
+            self._fresh[key] = model.step_number
+        market.refresh = self._refresh
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._gateway])
@@ -279,7 +290,7 @@ class LocalExchange:
                 self.step()
 
     async def _run_replay(self) -> None:
-        await self.feed.first_subscription.wait()
+        await self.feed.wait_for_subscribers(self.options.replay_quiet_s)
         if self.venue.replay is not None:
             self.venue.log.add("replay_started")
             await self.venue.replay.run(self.feed.wait_until_taken)

@@ -47,6 +47,7 @@ class FeedServer:
         self._refused_until = 0.0
         self._dropped_until = 0.0
         self.first_subscription = asyncio.Event()
+        self._subscribed_at = 0.0
         venue.market.add_listener(self._on_book)
 
     @property
@@ -175,6 +176,7 @@ class FeedServer:
             self._subscribers.setdefault(key, {})[connection] = mask
             self._greet(connection, key, mode)
         if keys:
+            self._subscribed_at = asyncio.get_running_loop().time()
             self.first_subscription.set()
         return True
 
@@ -221,6 +223,13 @@ class FeedServer:
         now = asyncio.get_running_loop().time()
         return now < max(self._silent_until, self._silent_keys.get(str(key.security_id), 0.0))
 
+    async def wait_for_subscribers(self, quiet_s: float) -> None:
+        """Return when somebody has subscribed and nobody has asked for more in the last `quiet_s` seconds."""
+        await self.first_subscription.wait()
+        loop = asyncio.get_running_loop()
+        while (left := self._subscribed_at + quiet_s - loop.time()) > 0:  # noqa: ASYNC110  the deadline moves
+            await asyncio.sleep(left)
+
     async def wait_until_taken(self) -> None:
         """Return when no client's socket is full: back-pressure for replay."""
         await asyncio.sleep(0)
@@ -252,6 +261,6 @@ class FeedServer:
     async def stop(self) -> None:
         for connection in tuple(self._connections):
             self._forget(connection)
-            connection.transport.close()
+            connection.end()
         if self._closing:
             await asyncio.wait(self._closing)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.model.instrument import InstrumentKey, Segment
 from core.paper import feed_encoding
+from core.paper.sockets import reset
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -88,8 +89,8 @@ class FeedConnection:
     async def wait_until_taken(self) -> None:
         """Return when most of what was written has left; returns at once for a closed connection."""
         self._flush()
-        while not self.transport.is_closing() and self.transport.get_write_buffer_size() > TAKEN_BYTES:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_AGAIN_S)  # asyncio tells nobody when a buffer drains
+        while not self.transport.is_closing() and self.transport.get_write_buffer_size() > TAKEN_BYTES:  # noqa: ASYNC110  asyncio tells nobody
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def keep_alive(self) -> None:
         """Ping every 10 s, close a client that has been silent for 40 s (2.9). Runs until cancelled."""
@@ -106,3 +107,10 @@ class FeedConnection:
         self.send(feed_encoding.disconnect(code))
         self._flush()
         await self.socket.close()
+
+    def end(self) -> None:
+        """Close at once: a client that does not read would keep the socket open for ever."""
+        if self.transport.get_write_buffer_size():
+            reset(self.transport)
+        else:
+            self.transport.close()

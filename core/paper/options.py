@@ -63,6 +63,8 @@ class ExchangeOptions:
     replay: Path | None = None
     instruments: Path | None = None
     speed: float = 1.0
+    replay_quiet_s: float = 0.2
+    """The replay starts after this long without a new subscription: clients subscribe in several messages."""
     faults: Path | None = None
     log: Path | None = None
     log_limit: int = 100_000

@@ -151,7 +151,7 @@ async def test_a_lost_answer_is_unknown_and_the_server_sees_one_post(answer):
 
 
 async def test_without_a_connection_nothing_was_sent_and_that_is_certain():
-    async with against(replying(ACCEPTED)) as (server, rig):
+    async with against(replying(ACCEPTED)) as (server, _rig):
         port, server.port = server.port, 1
         unreachable = Rig(server).broker
         server.port = port
@@ -166,6 +166,7 @@ async def test_a_kept_connection_closed_by_the_peer_costs_no_order():
         await eventually(lambda: server.connections == 4)
         for writer in server.writers:
             writer.close()
+            await writer.wait_closed()
         result = await rig.broker.submit(INTENT)
         assert result.outcome == Accepted("11261120000173")
         assert [request.method for request in server.requests] == ["GET", "POST"]
@@ -223,7 +224,7 @@ async def test_orders_are_read_by_id_and_by_correlation_id_and_as_a_book():
 
 @pytest.mark.parametrize("answer", [json_response("[]"), error("DH-906", "no such order", "404 Not Found")])
 async def test_an_order_the_broker_does_not_know_is_none(answer):
-    async with against(replying(answer)) as (server, rig):
+    async with against(replying(answer)) as (_server, rig):
         assert await rig.broker.read_order("1") is None
         assert await rig.broker.find_order("X-1") is None
 
@@ -243,7 +244,7 @@ async def test_a_failed_read_is_an_error_and_never_an_empty_list():
         (json_response("[{}]"), DecodeError),
     ]
     for answer, expected in failures:
-        async with against(replying(answer)) as (server, rig):
+        async with against(replying(answer)) as (_server, rig):
             for read in (rig.broker.read_orders, rig.broker.read_positions):
                 with pytest.raises(expected):
                     await read()
@@ -272,7 +273,7 @@ async def test_positions_carry_the_time_before_the_request():
         clock_of["clock"].pass_seconds(0.25)
         writer.write(json_response(body))
 
-    async with against(answer) as (server, rig):
+    async with against(answer) as (_server, rig):
         clock_of["clock"] = rig.clock
         before = rig.clock.monotonic_ns()
         report = await rig.broker.read_positions()
@@ -304,8 +305,8 @@ async def test_a_read_on_a_connection_that_dies_is_repeated_once_and_a_cancel_is
 async def test_quotes_leave_a_second_apart():
     body = json_response('{"data":{"NSE_FNO":{"61234":{"last_price":98.4}}},"status":"success"}')
     async with against(replying(body)) as (server, rig):
-        first, second, third = await asyncio.gather(*(rig.broker.read_quotes((KEY,)) for _ in range(3)))
-        assert rig.slept == [1.0, 1.0]
+        first, _second, _third = await asyncio.gather(*(rig.broker.read_quotes((KEY,)) for _ in range(3)))
+        assert rig.slept == [1.05, 1.05]
         rig.clock.pass_seconds(5)
         await rig.broker.read_quotes((KEY,))
         assert len(rig.slept) == 2
@@ -314,10 +315,22 @@ async def test_quotes_leave_a_second_apart():
         assert server.requests[0].path == "/v2/marketfeed/quote"
 
 
+async def test_reads_wait_for_their_turn_and_orders_do_not():
+    async with against(replying(json_response("[]"))) as (server, rig):
+        for _ in range(16):
+            await rig.broker.read_orders()
+        assert rig.slept == []
+        await rig.broker.submit(INTENT)
+        assert rig.slept == []
+        await rig.broker.read_orders()
+        assert rig.slept == [1.0]
+        assert len(server.requests) == 18
+
+
 async def test_the_token_is_in_no_log_and_no_message(caplog):
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
-    async with against(dropping, HttpLimits(total_timeout_s=0.1)) as (server, rig):
+    async with against(dropping, HttpLimits(total_timeout_s=0.1)) as (_server, rig):
         result = await rig.broker.submit(INTENT)
         with pytest.raises(TransportError) as caught:
             await rig.broker.read_orders()

@@ -288,7 +288,7 @@ async def test_accepting_and_dropping_is_retried_for_ever():
         rig.manager.set_wanted([option(1)])
         await eventually(lambda: len(server.connections) >= 8)
         server.drop_after_upgrade = False
-        await eventually(lambda: server.subscribed())
+        await eventually(server.subscribed)
         assert rig.retries[-1].check_token
 
 

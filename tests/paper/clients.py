@@ -27,8 +27,10 @@ LAYOUTS = {
     6: ("<BHBIfI", "code length segment id previous_close previous_oi"),
     8: (
         "<BHBIfHIfIIIIIIffff",
-        "code length segment id last last_size time average volume sell_total buy_total oi oi_high oi_low "
-        "open close high low",
+        (
+            "code length segment id last last_size time average volume sell_total buy_total oi oi_high oi_low "
+            "open close high low"
+        ),
     ),
     50: ("<BHBIH", "code length segment id reason"),
 }
@@ -44,6 +46,13 @@ def decode(packet):
     if code == 8:
         values["depth"] = [struct.unpack_from("<IIHHff", packet, 62 + 20 * n) for n in range(5)]
     return values
+
+
+async def eventually(condition, seconds=5):
+    """Let the event loop run until `condition()` holds. TimeoutError when it does not."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  it is the exchange in this process that makes it true
+            await asyncio.sleep(0)
 
 
 class Rest:
@@ -74,9 +83,9 @@ class Rest:
         return await self.settled(body["orderId"])
 
     async def settled(self, order_id):
-        while (order := (await self.call("GET", f"/orders/{order_id}"))[1])["orderStatus"] == "TRANSIT":
-            await asyncio.sleep(0)
-        return order
+        order = self.exchange.venue.account.orders[order_id]
+        await eventually(lambda: order.status.value != "TRANSIT")
+        return (await self.call("GET", f"/orders/{order_id}"))[1]
 
 
 class Feed:
@@ -98,6 +107,12 @@ class Feed:
     async def send(self, code, *instruments):
         listed = [{"ExchangeSegment": segment, "SecurityId": str(number)} for segment, number in instruments]
         await self.socket.send_json({"RequestCode": code, "InstrumentCount": len(listed), "InstrumentList": listed})
+
+    async def subscribe(self, exchange, code, *instruments):
+        """Send a request, and wait until the exchange has taken it: nothing acknowledges a subscription."""
+        before = len(exchange.venue.log.of("feed_request"))
+        await self.send(code, *instruments)
+        await eventually(lambda: len(exchange.venue.log.of("feed_request")) > before)
 
     async def message(self):
         async with asyncio.timeout(5):

@@ -9,7 +9,7 @@ import pytest
 
 from core.model.errors import ConfigurationError
 from core.paper.faults import Faults, Occasion, read_fault
-from tests.paper.clients import Feed
+from tests.paper.clients import Feed, eventually
 
 CALL = "40051"
 
@@ -44,9 +44,7 @@ async def test_a_late_request_takes_effect_after_the_client_has_given_up(exchang
     exchange.add_fault({"kind": "late_arrival", "seconds": 0.01})
     await place_into_the_void(rest, correlationId="late")
     assert exchange.venue.account.orders == {}
-    async with asyncio.timeout(5):
-        while not exchange.venue.log.of("arrived_late"):
-            await asyncio.sleep(0)
+    await eventually(lambda: exchange.venue.log.of("arrived_late"))
     assert [order.correlation_id for order in exchange.venue.account.orders.values()] == ["late"]
 
 
@@ -86,20 +84,14 @@ async def test_an_injected_rejection_comes_after_the_200(exchange, rest):
 async def test_a_delayed_response_comes_and_the_order_was_taken_before(exchange, rest):
     exchange.add_fault({"kind": "delay_response", "seconds": 0.2, "where": {"path": "/orders", "method": "POST"}})
     waiting = asyncio.create_task(rest.place(securityId=CALL, price=99.0))
-    async with asyncio.timeout(5):
-        while not exchange.venue.account.orders:
-            await asyncio.sleep(0)
+    await eventually(lambda: exchange.venue.account.orders)
     assert not waiting.done()
     assert (await waiting)[0] == 200
 
 
 async def subscribed(exchange, session, *numbers):
     feed = await Feed.connect(exchange, session)
-    before = len(exchange.venue.log.of("feed_request"))
-    await feed.send(15, *(("NSE_FNO", number) for number in numbers))
-    async with asyncio.timeout(5):
-        while len(exchange.venue.log.of("feed_request")) == before:
-            await asyncio.sleep(0)
+    await feed.subscribe(exchange, 15, *(("NSE_FNO", number) for number in numbers))
     return feed
 
 
@@ -170,8 +162,17 @@ def test_faults_are_read_from_a_file_and_bad_ones_are_named(tmp_path):
     path.write_text('{"faults": [{"kind": "reject", "where": {"nth": 3}}, {"kind": "feed_reset", "every_s": 60}]}')
     faults = Faults(1)
     faults.load(path)
-    assert [(fault.nth, fault.path, fault.every_s) for fault in faults.active] == [(3, "/orders", None), (None, None, 60)]
-    for bad in ('{"faults": [{"kind": "earthquake"}]}', '{"faults": [3]}', "[]", "{", '{"faults": [{"kind": "reject", "x": 1}]}'):
+    assert [(fault.nth, fault.path, fault.every_s) for fault in faults.active] == [
+        (3, "/orders", None),
+        (None, None, 60),
+    ]
+    for bad in (
+        '{"faults": [{"kind": "earthquake"}]}',
+        '{"faults": [3]}',
+        "[]",
+        "{",
+        '{"faults": [{"kind": "reject", "x": 1}]}',
+    ):
         path.write_text(bad)
         with pytest.raises(ConfigurationError):
             faults.load(path)
@@ -181,7 +182,9 @@ def test_a_probability_repeats_with_its_seed():
     def draw(seed):
         faults = Faults(seed)
         faults.active.append(read_fault({"kind": "delay_response", "where": {"probability": 0.3}}))
-        return [faults.due(frozenset(type(faults.active[0].kind)), Occasion("GET", "/x")) is not None for _ in range(200)]
+        return [
+            faults.due(frozenset(type(faults.active[0].kind)), Occasion("GET", "/x")) is not None for _ in range(200)
+        ]
 
     assert draw(4) == draw(4) != draw(5)
     assert 30 < sum(draw(4)) < 90

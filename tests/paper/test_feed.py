@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from core.paper.options import FeedRefusal, PreviousClose
-from tests.paper.clients import Feed, decode
+from tests.paper.clients import Feed, decode, eventually
 
 CALL = ("NSE_FNO", 40_051)
 NIFTY = ("IDX_I", 13)
@@ -29,17 +29,8 @@ async def feed(exchange, session):
     return await Feed.connect(exchange, session)
 
 
-async def subscribed(exchange, feed, code, *instruments):
-    """Subscribe, and wait until the exchange has taken it (nothing acknowledges a subscription)."""
-    before = len(exchange.venue.log.of("feed_request"))
-    await feed.send(code, *instruments)
-    async with asyncio.timeout(5):
-        while len(exchange.venue.log.of("feed_request")) == before:
-            await asyncio.sleep(0)
-
-
 async def test_ticker_carries_float32_rupees_and_the_ist_wall_clock(exchange, feed):
-    await subscribed(exchange, feed, 15, CALL)
+    await feed.subscribe(exchange, 15, CALL)
     exchange.market.set_quote(*CALL, 24_780, 24_775, 24_785)
     packet = await feed.packet()
     assert (packet["code"], packet["segment"], packet["id"]) == (2, 2, CALL[1])
@@ -48,7 +39,7 @@ async def test_ticker_carries_float32_rupees_and_the_ist_wall_clock(exchange, fe
 
 
 async def test_quote_comes_with_open_interest_once_it_is_known(exchange, feed):
-    await subscribed(exchange, feed, 17, CALL)
+    await feed.subscribe(exchange, 17, CALL)
     exchange.market.set_quote(*CALL, 9_840, 9_835, 9_845, bid_size=1_300, ask_size=910)
     quote, interest = await feed.packet(), await feed.packet()
     assert (quote["code"], quote["last"], quote["sell_total"], quote["buy_total"]) == (4, f32(98.40), 910, 1_300)
@@ -59,7 +50,7 @@ async def test_quote_comes_with_open_interest_once_it_is_known(exchange, feed):
 
 
 async def test_full_shows_the_depth_and_empty_levels_as_zero(exchange, feed):
-    await subscribed(exchange, feed, 21, CALL)
+    await feed.subscribe(exchange, 21, CALL)
     exchange.market.set_quote(*CALL, 9_840, 9_835, None, bid_size=1_300)
     packet = await feed.packet()
     assert packet["code"] == 8
@@ -69,12 +60,10 @@ async def test_full_shows_the_depth_and_empty_levels_as_zero(exchange, feed):
 
 
 async def test_unsubscribe_stops_one_mode_and_leaves_the_other(exchange, feed):
-    await subscribed(exchange, feed, 15, CALL, NIFTY)
+    await feed.subscribe(exchange, 15, CALL, NIFTY)
     await feed.send(21, CALL)
     await feed.send(16, CALL, NIFTY)
-    async with asyncio.timeout(5):
-        while len(exchange.state()["subscribed"]) > 1:
-            await asyncio.sleep(0)
+    await eventually(lambda: len(exchange.state()["subscribed"]) == 1)
     exchange.market.set_quote(*NIFTY, 2_611_835)
     exchange.market.set_quote(*CALL, 9_840, 9_835, 9_845)
     assert (await feed.packet())["code"] == 8
@@ -93,7 +82,7 @@ async def test_unknown_ids_and_nonsense_are_ignored_in_silence(exchange, feed):
     await feed.socket.send_str("not json")
     await feed.socket.send_bytes(struct.pack("<bH30s50s", 12, 83, b"1", b"0"))
     await feed.send(15, ("NSE_FNO", 1))
-    await subscribed(exchange, feed, 15, CALL)
+    await feed.subscribe(exchange, 15, CALL)
     exchange.market.set_quote(*CALL, 9_840)
     assert (await feed.packet())["id"] == CALL[1]
 
@@ -121,7 +110,7 @@ async def test_the_sixth_connection_disconnects_the_oldest_with_805(exchange, se
     assert (await feeds[0].packet())["reason"] == 805
     assert (await feeds[0].message()).type is aiohttp.WSMsgType.CLOSE
     for feed in feeds[1:]:
-        await subscribed(exchange, feed, 15, CALL)
+        await feed.subscribe(exchange, 15, CALL)
     exchange.market.set_quote(*CALL, 9_840)
     assert [(await feed.packet())["last"] for feed in feeds[1:]] == [f32(98.40)] * 5
 
@@ -187,14 +176,14 @@ async def test_the_root_path_serves_the_feed_too(exchange, session):
         params={"version": "2", "token": exchange.access_token, "clientId": exchange.client_id, "authType": "2"},
     )
     feed = Feed(socket)
-    await subscribed(exchange, feed, 15, CALL)
+    await feed.subscribe(exchange, 15, CALL)
     exchange.market.set_quote(*CALL, 9_840)
     assert (await feed.packet())["code"] == 2
 
 
 async def test_a_slow_client_of_the_model_gets_the_newest_price_and_a_script_gets_every_one(exchange, session):
     feed = await Feed.connect(exchange, session)
-    await subscribed(exchange, feed, 21, *(("NSE_FNO", 40_001 + n) for n in range(100)))
+    await feed.subscribe(exchange, 21, *(("NSE_FNO", 40_001 + n) for n in range(100)))
     connection = exchange.feed._connections[0]
     feed.socket._response.connection.transport.pause_reading()
     async with asyncio.timeout(30):
@@ -215,7 +204,7 @@ async def test_a_slow_client_of_the_model_gets_the_newest_price_and_a_script_get
 
 
 async def test_ten_thousand_packets_arrive_complete_and_in_order(exchange, feed):
-    await subscribed(exchange, feed, 15, CALL)
+    await feed.subscribe(exchange, 15, CALL)
     for price in range(5, 50_005, 5):
         exchange.market.set_quote(*CALL, price)
     prices = [round((await feed.packet())["last"] * 100) for _ in range(10_000)]

@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 
 from core.paper.options import KeyCasing
+from tests.paper.clients import eventually
 
 CALL = "40051"
 
@@ -28,9 +29,7 @@ async def login(exchange, session, token=None, client_id=None):
 @pytest.fixture
 async def updates(exchange, session):
     socket = await login(exchange, session)
-    async with asyncio.timeout(5):
-        while not exchange.venue.log.of("order_updates_connected"):
-            await asyncio.sleep(0)
+    await eventually(lambda: exchange.venue.log.of("order_updates_connected"))
     return socket
 
 

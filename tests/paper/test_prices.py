@@ -17,7 +17,7 @@ from core.paper.exchange import LocalExchange
 from core.paper.options import ExchangeOptions
 from core.paper.price_model import PriceModel, black_scholes
 from core.paper.replay import instruments_beside
-from tests.paper.clients import Feed
+from tests.paper.clients import Feed, eventually
 
 DAY = date(2026, 11, 20)
 RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "data" / "replay"
@@ -108,7 +108,11 @@ def test_the_master_reads_back_as_what_was_generated(tmp_path):
     assert all(row.endswith(",") for row in rows[1:])
     nifty = next(row for row in csv.DictReader(rows) if row["SYMBOL_NAME"] == "NIFTY-Nov2026-26100-CE")
     assert (nifty["UNDERLYING_SECURITY_ID"], nifty["LOT_SIZE"], nifty["SM_FREEZE_QTY"]) == ("26000", "65.0", "1756")
-    assert (nifty["TICK_SIZE"], nifty["STRIKE_PRICE"], nifty["SM_EXPIRY_DATE"]) == ("5.0000", "26100.00000", "2026-11-24")
+    assert (nifty["TICK_SIZE"], nifty["STRIKE_PRICE"], nifty["SM_EXPIRY_DATE"]) == (
+        "5.0000",
+        "26100.00000",
+        "2026-11-24",
+    )
 
 
 def test_expiries_are_tuesdays_on_nse_and_the_monthly_is_the_last():
@@ -148,9 +152,7 @@ async def test_the_replay_waits_for_a_client_that_does_not_read(tmp_path, sessio
         feed.socket._response.connection.transport.pause_reading()
         await feed.send(21, ("NSE_FNO", 40_011))
         connection = exchange.feed._connections[0]
-        async with asyncio.timeout(30):
-            while connection.transport.get_write_buffer_size() == 0:
-                await asyncio.sleep(0)
+        await eventually(connection.transport.get_write_buffer_size, 30)
         stuck = exchange.venue.replay.position
         assert stuck < 200_000
         feed.socket._response.connection.transport.resume_reading()
@@ -181,7 +183,6 @@ async def test_a_real_recording_reaches_the_client_whole(session, name):
     async with LocalExchange(ExchangeOptions(replay=path, speed=0, feed_first_quote=False)) as exchange:
         feed = await Feed.connect(exchange, session)
         keys = [(key.segment.value, key.security_id) for key in exchange.venue.instruments.by_key]
-        # One message starts the replay, so the rest must be on the wire before it is read.
         for start in range(0, len(keys), 100):
             await feed.send(15, *keys[start : start + 100])
         got = []

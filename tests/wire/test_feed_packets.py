@@ -95,7 +95,7 @@ def test_a_small_packet_is_read_from_its_bytes(message, packet):
 @pytest.mark.parametrize("message", [TICKER, QUOTE, full(), OPEN_INTEREST, PREVIOUS_CLOSE, MARKET_STATUS, DISCONNECT])
 def test_a_packet_tells_its_segment_and_security_id(message):
     (packet,) = decode_message(message, DecodeCounts())
-    code, _, segment, security_id = struct.unpack_from("<BHBI", message)
+    segment, security_id = struct.unpack_from("<3xBI", message)
     assert (packet.segment_code, packet.security_id) == (segment, security_id)
     assert packet.feed_id == feed_id(segment, security_id)
 

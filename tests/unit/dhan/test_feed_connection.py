@@ -233,6 +233,10 @@ def test_three_drops_without_data_put_the_token_in_doubt():
     feed.opened(9)
     feed.data_received(9)
     assert feed.closed(9, "reset").check_token is False
+    for now in (10, 11):
+        feed.connecting(now)
+        feed.opened(now)
+        assert feed.closed(now, "reset").check_token is False
 
 
 TOKEN = {"needs_token": True, "use_rest": True}

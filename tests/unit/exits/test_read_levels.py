@@ -304,3 +304,9 @@ def test_a_profile_without_days_leaves_none_and_says_so():
     levels = read(category=Profile("bare"))
     assert (levels.dte, levels.stop, levels.target) == (None, None, None)
     assert len(levels.notes) == 3
+
+
+def test_target_columns_beyond_the_max_profit_give_way_one_after_the_other():
+    levels = read(risk=risk(profit_target=600_00, profit_target_percent=110))
+    assert shown(levels.target) == (262.50, DEFAULT)
+    assert sum("beyond the max profit" in note for note in levels.notes) == 2

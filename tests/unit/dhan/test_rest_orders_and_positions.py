@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -12,24 +11,18 @@ from hypothesis import strategies as st
 
 from core.dhan.json_fields import loads
 from core.dhan.rest_messages import (
-    IssuedToken,
-    Profile,
-    StaticIp,
     order_body,
     parse_order,
     parse_order_book,
     parse_positions,
     parse_profile,
-    parse_quotes,
     parse_static_ip,
     parse_token,
     parse_trade_book,
-    quotes_body,
 )
 from core.dhan.rest_orders import status_of
 from core.model.errors import BugError, DecodeError
 from core.model.instrument import InstrumentKey, Segment
-from core.model.market import Quote, QuoteSource
 from core.model.orders import OrderIntent, OrderReport, OrderStatus, Side, TradeReport, Validity
 from core.model.position import BrokerPosition, HoldingKey, Product
 
@@ -329,153 +322,6 @@ def test_a_position_that_cannot_be_read_is_never_flat(row):
 def test_a_position_report_of_another_shape_is_never_flat(body):
     with pytest.raises(DecodeError):
         parse_positions(body)
-
-
-DEPTH = {
-    "buy": [{"quantity": 1300, "orders": 7, "price": 98.35}, {"quantity": 2470, "orders": 11, "price": 98.3}],
-    "sell": [{"quantity": 910, "orders": 5, "price": 98.45}, {"quantity": 0, "orders": 0, "price": 0}],
-}
-QUOTE = {"last_price": 98.4, "last_trade_time": "20/11/2026 10:15:31", "depth": DEPTH, "volume": 1}
-
-
-def quotes(row, segment="NSE_FNO", security_id="61234"):
-    return parse_quotes(encoded({"data": {segment: {security_id: row}}, "status": "success"}), 77)
-
-
-def test_a_quotes_body_groups_integer_ids_by_segment():
-    keys = [KEY, InstrumentKey(Segment.IDX_I, 13), InstrumentKey(Segment.NSE_FNO, 5)]
-    assert quotes_body(keys) == b'{"NSE_FNO":[61234,5],"IDX_I":[13]}'
-
-
-@pytest.mark.parametrize("number", [0, 1001])
-def test_a_quotes_body_has_1_to_1000_instruments(number):
-    with pytest.raises(BugError):
-        quotes_body([InstrumentKey(Segment.NSE_FNO, i) for i in range(number)])
-    assert quotes_body([InstrumentKey(Segment.NSE_FNO, i) for i in range(1000)])
-
-
-def test_a_rest_quote_is_read_with_its_book_and_time():
-    time = int(datetime(2026, 11, 20, 4, 45, 31, tzinfo=UTC).timestamp())
-    assert quotes(QUOTE) == (Quote(KEY, 9840, 9835, 9845, 1300, 910, time, 77, QuoteSource.REST),)
-
-
-@pytest.mark.parametrize("time", ["", "01/01/1980 00:00:00", "2026-11-20", None, 5])
-def test_a_quote_that_never_traded_has_no_time(time):
-    assert quotes(QUOTE | {"last_trade_time": time})[0].exchange_time is None
-
-
-@pytest.mark.parametrize(
-    ("depth", "book"),
-    [
-        (None, (None, None, 0, 0)),
-        ({"buy": [], "sell": []}, (None, None, 0, 0)),
-        (DEPTH | {"buy": [{"quantity": 0, "orders": 0, "price": 0}]}, (None, 9845, 0, 910)),
-        (DEPTH | {"sell": [{"quantity": 0, "orders": 0, "price": 98.45}]}, (9835, None, 1300, 0)),
-        (DEPTH | {"sell": [{"quantity": 5, "orders": 1, "price": 1e9}]}, (9835, None, 1300, 0)),
-    ],
-)
-def test_an_empty_side_of_a_rest_book_has_no_price(depth, book):
-    (quote,) = quotes(QUOTE | {"depth": depth})
-    assert (quote.bid, quote.ask, quote.bid_size, quote.ask_size) == book
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        QUOTE | {"last_price": 0},
-        QUOTE | {"last_price": -1},
-        QUOTE | {"last_price": None},
-        QUOTE | {"last_price": "x"},
-        QUOTE | {"last_price": 1e9},
-        QUOTE | {"depth": 7},
-        QUOTE | {"depth": {"buy": 7}},
-        QUOTE | {"depth": DEPTH | {"buy": [7]}},
-        {},
-        7,
-        None,
-    ],
-)
-def test_an_instrument_without_a_readable_price_is_left_out(row):
-    data = {"NSE_FNO": {"61234": row, "5": QUOTE}}
-    result = parse_quotes(encoded({"data": data, "status": "success"}), 77)
-    assert [quote.key.security_id for quote in result] == [5]
-
-
-def test_unknown_segments_and_ids_are_left_out():
-    assert quotes(QUOTE, segment="NSE_MOON") == ()
-    assert quotes(QUOTE, security_id="x") == ()
-    assert parse_quotes(b'{"data":{"IDX_I":{}},"status":"success"}', 1) == ()
-    assert parse_quotes(b'{"data":{"IDX_I":[]},"status":"success"}', 1) == ()
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data":[]}', b"null"])
-def test_a_quotes_answer_of_another_shape_is_refused(body):
-    with pytest.raises(DecodeError):
-        parse_quotes(body, 1)
-
-
-def test_a_profile_is_read():
-    body = encoded(
-        {
-            "dhanClientId": "1100000042",
-            "tokenValidity": "21/11/2026 08:45",
-            "activeSegment": "E, D, C, M, ",
-            "dataPlan": "Active",
-        }
-    )
-    valid_until = int(datetime(2026, 11, 21, 3, 15, tzinfo=UTC).timestamp())
-    assert parse_profile(body) == Profile("1100000042", valid_until, True, "E, D, C, M")
-
-
-@pytest.mark.parametrize(
-    ("plan", "active"),
-    [("Active", True), ("Deactive", False), ("inactive", False), ("", None), (None, None), (1, None)],
-)
-def test_a_data_plan_that_dhan_does_not_name_is_unknown(plan, active):
-    profile = parse_profile(encoded({"dhanClientId": "1", "dataPlan": plan}))
-    assert (profile.data_plan_active, profile.token_valid_until) == (active, None)
-
-
-def test_a_profile_without_a_client_is_refused():
-    with pytest.raises(DecodeError, match="dhanClientId"):
-        parse_profile(b"{}")
-
-
-def test_the_static_ip_says_whether_orders_are_allowed():
-    row = {"ip": "203.0.113.10", "detectedIP": "203.0.113.10", "ipMatchStatus": "PRIMARY_MATCH"}
-    match = "PRIMARY_MATCH, detected address 203.0.113.10"
-    assert parse_static_ip(encoded(row | {"ordersAllowed": True})) == StaticIp(True, match)
-    assert parse_static_ip(encoded(row | {"ordersAllowed": False})) == StaticIp(False, match)
-    assert parse_static_ip(encoded({"primaryIP": "203.0.113.10"})) == StaticIp(
-        None, "no match status, detected address unknown"
-    )
-    assert parse_static_ip(b'[{"message":"No IP set","status":"ERROR"}]') == StaticIp(None, "No IP set")
-
-
-@pytest.mark.parametrize("body", [b"[]", b"7", b"[7]"])
-def test_a_static_ip_of_another_shape_is_refused(body):
-    with pytest.raises(DecodeError):
-        parse_static_ip(body)
-
-
-@pytest.mark.parametrize("expiry", ["2026-11-21T08:45:12.000", "2026-11-21T08:45:12"])
-def test_a_token_is_read_and_kept_out_of_the_repr(expiry):
-    token = parse_token(encoded({"dhanClientId": "1100000042", "accessToken": "secret", "expiryTime": expiry}))
-    assert token == IssuedToken("1100000042", "secret", int(datetime(2026, 11, 21, 3, 15, 12, tzinfo=UTC).timestamp()))
-    assert "secret" not in repr(token)
-
-
-def test_a_token_with_an_unreadable_expiry_is_kept():
-    assert parse_token(encoded({"dhanClientId": "1", "accessToken": "s"})).expires_at is None
-
-
-@pytest.mark.parametrize(
-    "body", [b'{"accessToken":["secret"]}', b'{"accessToken":""}', b'{"dhanClientId":"1", "secret']
-)
-def test_a_broken_token_answer_names_no_token(body):
-    with pytest.raises(DecodeError) as caught:
-        parse_token(body)
-    assert "secret" not in str(caught.value)
 
 
 @given(st.binary(max_size=60))

@@ -1,0 +1,126 @@
+"""The newest price wins, whatever else comes; what is folded equals a plain calculation over the same updates."""
+
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.dhan.feed_packets import DecodeCounts, decode_message
+from core.model.instrument import InstrumentKey, Segment
+from core.model.market import Quote, QuoteSource
+from core.price_cache import PriceCache
+
+A = InstrumentKey(Segment.NSE_FNO, 1)
+B = InstrumentKey(Segment.NSE_EQ, 1)
+S = 1_000_000_000
+
+
+def quote(key=A, last=1_000, at_ns=0, time=None, source=QuoteSource.REST):
+    return Quote(key, last, None, None, 0, 0, time, at_ns, source)
+
+
+def cache(*keys):
+    made = PriceCache()
+    made.watch(keys or (A, B))
+    return made
+
+
+def packets(raw):
+    return decode_message(raw, DecodeCounts())
+
+
+def take(to, raw, at_ns=0):
+    return [to.take(packet, at_ns) for packet in packets(raw)]
+
+
+def ticker(security_id=1, rupees=10.0, segment=2, time=0):
+    return struct.pack("<BHBIfI", 2, 16, segment, security_id, rupees, time)
+
+
+def test_the_same_id_in_two_segments_is_two_instruments():
+    prices = cache()
+    take(prices, ticker(segment=2, rupees=10.0) + ticker(segment=1, rupees=20.0))
+    assert (prices.quote(A).last, prices.quote(B).last) == (1_000, 2_000)
+
+
+def test_what_nobody_watches_is_counted_and_dropped():
+    prices = cache(A)
+    assert take(prices, ticker(security_id=9)) == [None]
+    assert prices.put(quote(B)) is None
+    assert prices.counts.unwatched == 2
+    assert prices.slot(B) is None
+    assert prices.quote(B) is None
+
+
+def test_a_packet_without_a_price_changes_nothing():
+    prices = cache()
+    take(prices, ticker(rupees=10.0))
+    assert take(prices, ticker(rupees=0.0)) == [None]
+    assert prices.quote(A).last == 1_000
+
+
+def test_interest_and_previous_close_go_into_the_slot_and_make_no_quote():
+    prices = cache()
+    raw = struct.pack("<BHBII", 5, 12, 2, 1, 777) + struct.pack("<BHBIfI", 6, 16, 2, 1, 9.5, 3)
+    assert take(prices, raw + struct.pack("<BHBI", 7, 8, 2, 1)) == [None, None, None]
+    slot = prices.slot(A)
+    assert (slot.open_interest, slot.previous_close, slot.quote) == (777, 950, None)
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=1), st.integers(0, 5))
+def test_a_drain_folds_everything_since_the_last_one(lasts, drained_before):
+    prices = cache()
+    for last in range(1, drained_before + 1):
+        prices.put(quote(last=last))
+    prices.drain()
+    for last in lasts:
+        prices.put(quote(last=last))
+    ((newest, high, low, updates),) = prices.drain()
+    assert (newest.last, high, low, updates) == (lasts[-1], max(lasts), min(lasts), len(lasts))
+    assert prices.drain() == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 1_900_000_000)), max_size=30))
+def test_an_older_trade_never_replaces_a_newer_one_within_two_seconds(updates):
+    prices = cache()
+    newest = 0
+    for time, at_ns in sorted(updates, key=lambda update: update[1]):
+        accepted = prices.put(quote(time=time, at_ns=at_ns))
+        assert (accepted is not None) == (time >= newest)
+        newest = max(newest, time)
+    if updates:
+        assert prices.quote(A).exchange_time == newest
+
+
+def test_a_trade_time_in_the_future_cannot_freeze_an_instrument():
+    prices = cache()
+    prices.put(quote(time=9_999_999_999))
+    assert prices.put(quote(last=5, time=100, at_ns=1 * S)) is None
+    assert prices.put(quote(last=6, time=101, at_ns=2 * S)) is None
+    assert prices.put(quote(last=7, time=102, at_ns=3 * S)) is not None
+    assert prices.put(quote(last=8, time=103, at_ns=3 * S)) is not None
+    assert prices.counts.out_of_order == 2
+
+
+def test_ages_and_the_worst_first():
+    prices = cache()
+    c = InstrumentKey(Segment.IDX_I, 13)
+    prices.watch((A, B, c))
+    assert prices.age_ns(A, 5 * S) is None
+    prices.put(quote(A, at_ns=3 * S))
+    prices.put(quote(B, at_ns=1 * S))
+    assert prices.age_ns(A, 5 * S) == 2 * S
+    assert prices.older_than((A, B, c), 1 * S, 5 * S) == (c, B, A)
+    assert prices.older_than((A, B, c), 2 * S, 5 * S) == (c, B)
+    assert prices.older_than((A, B), 4 * S, 5 * S) == ()
+
+
+def test_watching_anew_keeps_the_prices_of_what_stays():
+    prices = cache()
+    prices.put(quote(A))
+    prices.put(quote(B))
+    prices.watch((A,))
+    assert prices.quote(A) is not None
+    prices.watch((A, B))
+    assert prices.quote(B) is None
+    assert [folded.quote.key for folded in prices.drain()] == [A]
