@@ -90,6 +90,7 @@ async def run_demo(options: Options, stream: TextIO) -> int:
         settings = _settings(exchange, folder, options)
         _fill_book(exchange, settings, trades)
         _say(talk, _greeting(exchange, options, trades))
+        _say(talk, f"Everything it writes: {folder}\n")
         script = asyncio.create_task(_play(exchange, talk, options), name="demo script")
         seen = Seen()
         try:
@@ -98,7 +99,6 @@ async def run_demo(options: Options, stream: TextIO) -> int:
             script.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await script
-        # Order updates and row writes of the last moment are on their way.
         if options.plan:
             return code
         evidence = _evidence(exchange, settings, options, trades, seen)

@@ -112,7 +112,7 @@ def make_book(market: DemoMarket) -> tuple[DemoTrade, ...]:
 
 def _iron_condor(market: DemoMarket) -> DemoTrade:
     lots = 2
-    shape = ((200, Right.CALL, -lots), (600, Right.CALL, lots), (-200, Right.PUT, -lots), (-600, Right.PUT, lots))
+    shape = ((150, Right.CALL, -lots), (950, Right.CALL, lots), (-150, Right.PUT, -lots), (-950, Right.PUT, lots))
     legs = tuple(_option(market, "NIFTY", *leg) for leg in shape)
     stop = -_pnl_after(market, legs, _CONDOR_MOVE) * 6 // 10
     levels = (

@@ -68,7 +68,7 @@ def _exit_text(record: ExitRecord, evidence: Evidence) -> str:
     for leg in _by_first_order(record.legs, evidence.orders):
         orders = ", ".join(leg.order_ids) or "no order"
         price = money_text(leg.average_price)
-        lines.append(f"    {leg.side.value} {leg.filled} of {leg.ordered} {leg.symbol} at {price} (order {orders})")
+        lines.append(f"    {leg.side.value} {leg.filled} {leg.symbol} at {price} (order {orders})")
     return "\n".join(lines)
 
 
@@ -119,8 +119,8 @@ def _leg_differs(record: ExitRecord, leg: LegExecution, orders: Mapping[str, Boo
     if len(booked) != len(leg.order_ids):
         yield f"{name}: the exchange does not know every order of it"
     filled = sum(order.filled for order in booked)
-    if filled != leg.filled or filled != leg.ordered:
-        yield f"{name}: {leg.ordered} ordered, {leg.filled} recorded as filled, {filled} filled at the exchange"
+    if filled != leg.filled:
+        yield f"{name}: {leg.filled} recorded as filled, {filled} filled at the exchange"
     elif leg.average_price is None or abs(leg.average_price * filled - sum(o.value for o in booked)) > filled:
         yield f"{name}: the recorded average {money_text(leg.average_price)} is not the exchange's"
 

@@ -47,18 +47,27 @@ async def serve(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     exchange = LocalExchange(options)
+    failures: list[BaseException] = []
+
+    def fail(error: BaseException) -> None:
+        failures.append(error)
+        stop.set()
+
+    exchange.on_failure = fail
     try:
         await exchange.start(arguments.host, arguments.port)
         print(json.dumps(exchange.ready_line()), flush=True)
         await stop.wait()
     finally:
         await exchange.stop()
+    if failures:
+        raise failures[0]
 
 
 def main() -> int:
     try:
         asyncio.run(serve(parser().parse_args()))
-    except (ConfigurationError, OSError) as error:
+    except (ConfigurationError, OSError, ValueError) as error:
         print(f"core.paper: {error}", file=sys.stderr)
         return BAD_OPTIONS
     return 0

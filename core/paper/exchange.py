@@ -32,7 +32,7 @@ from core.paper.venue import Venue
 from core.paper.wall_clock import WallClock
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from aiohttp.typedefs import Handler
@@ -53,11 +53,14 @@ class LocalExchange:
         self._tasks: list[asyncio.Task[None]] = []
         self._origin = ""
         self._fresh: dict[InstrumentKey, int] = {}
+        self.on_failure: Callable[[BaseException], None] = lambda _error: None
+        """Told when prices stop for good: a recording with a bad row."""
 
     async def start(self, host: str = LOOPBACK, port: int = 0) -> None:
         """Open the port. Raises ConfigurationError for a bad faults or instruments file, OSError for a taken port."""
         self.venue = self._compose()
         self.market = self.venue.market
+        self.log = self.venue.log
         self.feed = FeedServer(self.venue)
         self.order_updates = OrderUpdates(self.venue)
         self.venue.matching.on_change = self.order_updates.publish
@@ -87,7 +90,11 @@ class LocalExchange:
             self.venue.log.close()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(
@@ -220,7 +227,6 @@ class LocalExchange:
     def _compose(self) -> Venue:
         options, clock = self.options, self._clock
         tokens = Tokens(options.seed, clock)
-        log = EventLog(clock, options.log_limit, options.log)
         account = Account(tokens.client_id)
         today = options.date or clock.ist_now().date()
         try:
@@ -230,10 +236,11 @@ class LocalExchange:
             remedy = "Give a readable master with --instruments."
             raise ConfigurationError(f"The instruments cannot be read: {error!r}.", remedy) from error
         market = Market(instruments, clock.utc_s)
-        matching = Matching(market, account, options, clock, log, asyncio.get_running_loop())
         faults = Faults(options.seed)
         if options.faults:
             faults.load(options.faults)
+        log = EventLog(clock, options.log_limit, options.log)
+        matching = Matching(market, account, options, clock, log, asyncio.get_running_loop())
         venue = Venue(options, clock, log, instruments, market, account, matching, tokens, faults)
         if options.replay:
             venue.replay = Replay(read_rows(options.replay, instruments), market, options.speed)
@@ -281,7 +288,15 @@ class LocalExchange:
         return web.Response(body=listed.master_csv(chosen), content_type="text/csv")
 
     def _begin(self, work: Coroutine[None, None, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.log.add("task_failed", task=task.get_name(), error=str(error))
+            self.on_failure(error)
 
     async def _run_model(self) -> None:
         while True:

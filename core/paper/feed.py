@@ -116,6 +116,8 @@ class FeedServer:
                             break
                     case _:
                         pass
+        except ConnectionError:
+            self._venue.log.add("feed_broken")
         finally:
             pinger.cancel()
             self._forget(connection)

@@ -99,8 +99,12 @@ class FeedConnection:
             if self._loop.time() - self._heard_at > self._options.feed_silence_limit_s:
                 self.transport.close()
                 return
-            if not self.is_congested and not self.socket.closed:
+            if self.is_congested:
+                continue
+            try:
                 await self.socket.ping()
+            except ConnectionError:
+                return
 
     async def disconnect(self, code: int) -> None:
         """Say why with a code-50 packet, then close."""

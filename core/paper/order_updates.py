@@ -76,7 +76,10 @@ class OrderUpdates:
     async def _ping(self, socket: web.WebSocketResponse) -> None:
         while not socket.closed:
             await asyncio.sleep(PING_S)
-            await socket.ping()
+            try:
+                await socket.ping()
+            except ConnectionError:
+                return
 
     def publish(self, order: PaperOrder) -> None:
         """Send the order as it now is to every listener, `order_update_copies` times."""

@@ -24,6 +24,7 @@ def disconnect(reason: int) -> bytes:
 class FeedServer:
     port: int = 0
     refuse_with: int | None = None
+    location: str = ""
     drop_after_upgrade: bool = False
     greeting: bytes = b""
     connections: list[ServerConnection] = field(default_factory=list)
@@ -62,7 +63,10 @@ class FeedServer:
     def _check(self, connection: ServerConnection, request):
         self.paths.append(request.path)
         if self.refuse_with is not None:
-            return connection.respond(HTTPStatus(self.refuse_with), "no")
+            response = connection.respond(HTTPStatus(self.refuse_with), "no")
+            if self.location:
+                response.headers["Location"] = self.location
+            return response
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:

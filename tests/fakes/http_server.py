@@ -85,6 +85,10 @@ async def raw_server(answer: Answer, ssl=None):
         yield state
     finally:
         server.close()
+        # What the kernel had accepted by now becomes a connection in the next turns of the loop, and is ended here too.
+        for _ in range(5):
+            await asyncio.sleep(0)
         for writer in state.writers:
             writer.transport.abort()
         await asyncio.gather(*state.tasks)
+        await asyncio.sleep(0)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.model.instrument import Right
 from core.model.session_time import ist_datetime
-from core.paper.exchange import LocalExchange
+from core.paper.instruments import generate
+from core.paper.options import ExchangeOptions
 from core.settings import Settings, load_settings
 from core.stores.schema import create_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from core.paper.exchange import LocalExchange
 
 STRATEGY_ID = 3359
 UNITS = 65
@@ -33,16 +36,17 @@ class CondorLeg:
     entry: int  # paise
 
 
-def pick_condor(exchange: LocalExchange, first_row: int = 1) -> tuple[CondorLeg, ...]:
-    """Sold 26,200 CE and 26,000 PE, bought 26,400 CE and 25,800 PE, of an expiry at least two weeks away."""
+def pick_condor(first_row: int = 1) -> tuple[CondorLeg, ...]:
+    """Sold 26,200 CE and 26,000 PE, bought 26,400 CE and 25,800 PE, of the last listed NIFTY expiry.
+
+    The exchange lists the same contracts for a date however it is started.
+    """
     wanted = [(Right.CALL, 26_400, UNITS, 40_00), (Right.CALL, 26_200, -UNITS, 90_00)]
     wanted += [(Right.PUT, 25_800, UNITS, 45_00), (Right.PUT, 26_000, -UNITS, 95_00)]
-    options = [
-        x.instrument for x in exchange.venue.instruments if x.instrument.underlying == "NIFTY" and x.instrument.right
-    ]
-    today = ist_datetime(int(exchange.venue.clock.utc_s() * 1e9)).date() if hasattr(exchange.venue, "clock") else None
-    expiries = sorted({option.expiry for option in options})
-    expiry = expiries[-1] if today is None else next(e for e in expiries if e >= today + timedelta(days=22))
+    today = ist_datetime(time.time_ns()).date()
+    listed = [x.instrument for x in generate(today, ExchangeOptions().strikes_each_side)]
+    options = [option for option in listed if option.underlying == "NIFTY" and option.right]
+    expiry = max(option.expiry for option in options if option.expiry)
     legs = []
     for offset, (right, strike, units, entry) in enumerate(wanted):
         option = next(o for o in options if (o.right, o.strike, o.expiry) == (right, strike * 100, expiry))

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from tests.integration.condor import CondorLeg
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,8 +37,29 @@ class ExchangeProcess:
             return await answer.json()
 
     async def placed(self) -> list[dict[str, Any]]:
-        """Bodies of the POST /v2/orders requests that reached the exchange, by its own log."""
-        return [line for line in await self.get("log") if line.get("event") == "order_placed"]
+        """Bodies of the POST /v2/orders requests that reached the exchange, by its own log, in order."""
+        requests = await self.get("log?event=request")
+        return [line["body"] for line in requests if line["method"] == "POST" and line["path"] == "/orders"]
+
+    async def order_side_requests(self) -> list[str]:
+        """Every request that could place, change or cancel an order, by the exchange's own log."""
+        requests = await self.get("log?event=request")
+        return [
+            f"{line['method']} {line['path']}"
+            for line in requests
+            if line["method"] != "GET" and not line["path"].startswith("/marketfeed")
+        ]
+
+    async def set_prices(self, legs: Sequence[CondorLeg], prices: Sequence[int]) -> None:
+        for leg, price in zip(legs, prices, strict=True):
+            quote = {"last": price / 100, "bid": (price - 5) / 100, "ask": (price + 5) / 100}
+            body = {"segment": "NSE_FNO", "security_id": leg.security_id, "bid_size": 6500, "ask_size": 6500}
+            await self.post("quote", body | quote)
+
+    async def hold(self, legs: Sequence[CondorLeg]) -> None:
+        for leg in legs:
+            body = {"segment": "NSE_FNO", "security_id": leg.security_id, "units": leg.units, "price": leg.entry / 100}
+            await self.post("position", body)
 
 
 @asynccontextmanager

@@ -216,6 +216,24 @@ async def test_lost_connections_are_opened_again_without_a_request():
         await eventually(lambda: server.connections == 4 and client.idle_count == 2)
 
 
+async def test_a_burst_leaves_only_a_few_connections_open():
+    async with raw_server(replying(OK)) as server, client_of(server) as client:
+        await asyncio.gather(*(client.request("GET", "/orders") for _ in range(12)))
+        assert client.idle_count == 8
+
+
+async def test_a_connection_in_use_counts_as_warm():
+    async with raw_server(silent) as server, client_of(server) as client:
+        await client.open()
+        task = asyncio.create_task(client.request("POST", "/orders", b"{}"))
+        await eventually(lambda: server.requests)
+        await client.refill()
+        assert client.opened == 2
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
 async def test_a_cancelled_request_closes_its_connection():
     async with raw_server(silent) as server, client_of(server) as client:
         task = asyncio.create_task(client.request("POST", "/orders", b"{}"))

@@ -89,6 +89,7 @@ async def test_a_wanted_instrument_is_subscribed_and_its_tick_becomes_a_quote():
         assert rig.states == [True]
         assert rig.status.is_live
         assert (rig.status.connected, rig.status.subscribed, rig.status.packets) == (1, 1, 1)
+        assert rig.status.last_data_ns == quote.received_ns
 
 
 async def test_nothing_wanted_opens_no_connection():
@@ -161,6 +162,7 @@ async def test_silence_is_stale_then_dead_although_pings_are_answered():
         await (await server.newest.ping())
         await subscribed(server, 1, connection=2)
         assert "no data" in rig.retries[0].reason
+        await asyncio.wait_for(server.connections[0].wait_closed(), 5)
 
 
 async def test_a_stale_feed_that_speaks_again_is_live_again_on_the_same_connection():
@@ -256,6 +258,16 @@ async def test_a_refused_upgrade_keeps_the_documented_distance():
         assert rig.retries[0].use_rest
         await asyncio.sleep(0.05)
         assert len(server.paths) == 1
+
+
+async def test_a_redirect_is_not_followed_with_the_token():
+    async with feed_server() as server, feed_server() as other, running(server) as rig:
+        server.refuse_with = 302
+        server.location = other.url
+        rig.manager.set_wanted([option(1)])
+        await eventually(lambda: rig.retries)
+        assert "302" in rig.retries[0].reason
+        assert other.paths == []
 
 
 async def test_an_expired_token_is_reported_and_a_new_one_connects_at_once():

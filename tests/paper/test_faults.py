@@ -209,3 +209,15 @@ def test_where_picks_the_occasions(where, occasion, fits):
 def test_times_limits_how_often_a_fault_happens():
     fault = read_fault({"kind": "delay_response", "where": {"times": 2}})
     assert [fault.is_due(Random(1)) for _ in range(4)] == [True, True, False, False]
+
+
+async def test_fifty_resets_leave_no_connection_and_no_complaint_behind(exchange, session, caplog):
+    for _ in range(50):
+        feed = await subscribed(exchange, session, CALL)
+        exchange.add_fault({"kind": "feed_reset"})
+        async with asyncio.timeout(5):
+            while not feed.socket.closed:
+                await feed.socket.receive()
+    await eventually(lambda: len(exchange.log.of("feed_closed")) == 50)
+    assert (exchange.feed.connection_count, exchange.feed.watched) == (0, [])
+    assert caplog.records == []

@@ -160,13 +160,16 @@ async def test_the_replay_waits_for_a_client_that_does_not_read(tmp_path, sessio
             assert int((await feed.packet())["last"]) == 100 + n % 50
 
 
-async def test_a_bad_row_is_named_when_the_replay_reaches_it(tmp_path):
+async def test_a_bad_row_is_named_when_the_replay_reaches_it(tmp_path, session):
     path = recording(tmp_path, ["1,NSE_FNO,40011,1.05,,,,,,", "2,NSE_FNO,40011,abc,,,,,,"])
+    failures = []
     async with LocalExchange(ExchangeOptions(replay=path, speed=0)) as exchange:
-        rows = exchange.venue.replay._rows
-        next(rows)
-        with pytest.raises(ValueError, match="row 3"):
-            next(rows)
+        exchange.on_failure = failures.append
+        feed = await Feed.connect(exchange, session)
+        await feed.send(15, ("NSE_FNO", 40_011))
+        assert round((await feed.packet())["last"], 2) == 1.05
+        await eventually(lambda: failures)
+        assert "row 3" in exchange.log.of("task_failed")[0]["error"]
 
 
 def test_a_recording_names_the_master_beside_it():

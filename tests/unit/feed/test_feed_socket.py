@@ -118,6 +118,9 @@ def check(parts):
             b"between",
         ]
         assert socket.protocol.cur_size is None
+        # The library would read the frames as well: only that they did not reach it shows that they were taken early.
+        assert socket._is_early
+        assert not socket._gave_up
 
     run(inside)
 

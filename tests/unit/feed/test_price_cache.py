@@ -102,6 +102,14 @@ def test_a_trade_time_in_the_future_cannot_freeze_an_instrument():
     assert prices.counts.out_of_order == 2
 
 
+def test_a_newer_trade_ends_the_doubt_about_its_time():
+    prices = cache()
+    prices.put(quote(time=100))
+    assert prices.put(quote(time=99, at_ns=1 * S)) is None
+    assert prices.put(quote(time=101, at_ns=2 * S)) is not None
+    assert prices.put(quote(time=100, at_ns=3 * S)) is None
+
+
 def test_ages_and_the_worst_first():
     prices = cache()
     c = InstrumentKey(Segment.IDX_I, 13)
