@@ -47,8 +47,6 @@ class BookKeeper:
         clock: Clock,
         rules: BookRules,
         peaks: Mapping[str, int],
-        on_positions: Callable[[tuple[Position, ...]], None],
-        on_read: Callable[[], None],
     ) -> None:
         self.known: dict[int, BookedPosition] = {}
         self.set_aside: tuple[RowError, ...] = ()
@@ -60,8 +58,8 @@ class BookKeeper:
         self._clock = clock
         self._rules = rules
         self._peaks = peaks
-        self._on_positions = on_positions
-        self._on_read = on_read
+        self.on_positions: Callable[[tuple[Position, ...]], None] = lambda _: None
+        self.on_read: Callable[[], None] = lambda: None
         self._turn = asyncio.Lock()
         self._told_error = ""
         self._instruments: dict[InstrumentKey, Instrument] = {}
@@ -109,7 +107,7 @@ class BookKeeper:
         now = self._clock.monotonic_ns()
         found = {booked.position.strategy_id: booked for booked in book.positions}
         # The paper account and the subscriptions learn of a position before its guard can fire.
-        self._on_positions(tuple(booked.position for booked in book.positions))
+        self.on_positions(tuple(booked.position for booked in book.positions))
         for strategy_id in self.known.keys() - found.keys():
             del self.known[strategy_id]
             self._runner.handle(PositionGone(strategy_id, now))
@@ -119,7 +117,7 @@ class BookKeeper:
                 _log.info("guarding %s", _described(booked))
                 peak = self._peaks.get(position_tag(booked.position))
                 self._runner.handle(PositionOpened(booked.position, booked.levels, now, peak))
-        self._on_read()
+        self.on_read()
 
     def _tell_set_aside(self, book: Book) -> None:
         told = {str(error) for error in self.set_aside}

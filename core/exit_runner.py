@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
     from core.brokers.base import Broker
     from core.clock import Clock
+    from core.dhan.feed_connection import Retry
     from core.exit_journal import ExitJournal
     from core.exit_records import ExitRecords
     from core.exits.engine import Engine
     from core.model.instrument import InstrumentKey
     from core.model.journal_records import JournalRecord
     from core.model.market import Quote
+    from core.model.orders import OrderReport
     from core.model.signals import ExitRecord
     from core.stores.base import TradeStore
 
@@ -56,7 +58,6 @@ class ExitRunner:
         records: ExitRecords,
         clock: Clock,
         spawn: Callable[[Coroutine[None, None, None]], object],
-        ask_prices: Callable[[Sequence[InstrumentKey]], None],
     ) -> None:
         self.engine = engine
         self.alerts: list[cmd.Alert] = []
@@ -66,10 +67,11 @@ class ExitRunner:
         self._journal = journal
         self._store = store
         self._records = records
-        self._clock = clock
+        self.clock = clock
         self._spawn = spawn
-        self._ask_prices = ask_prices
         self.on_deadline: Callable[[], None] = lambda: None
+        self.ask_prices: Callable[[Sequence[InstrumentKey]], None] = lambda _: None
+        self._told_feed: set[str] = set()
         self._backlog: list[JournalRecord] = []
         self._journal_turn = asyncio.Lock()
 
@@ -89,12 +91,25 @@ class ExitRunner:
         if commands:
             self.carry_out(commands)
 
+    def on_report(self, report: OrderReport) -> None:
+        """An order update, from whichever stream."""
+        self.handle(ev.OrderReported(report, self.clock.monotonic_ns()))
+
+    def on_feed_retry(self, retry: Retry) -> None:
+        """Tell a person why the price feed ended, once per reason until it has been live again."""
+        if retry.alert and retry.alert not in self._told_feed:
+            self._told_feed.add(retry.alert)
+            self._alert(cmd.Alert(cmd.Severity.PAGE, "market feed", retry.alert))
+
+    def forget_feed_alerts(self) -> None:
+        self._told_feed.clear()
+
     def reconcile(self) -> None:
         """Read the order book: updates missed while the stream was away are in it."""
         self.carry_out((cmd.ReadOrderBook(),))
 
     def carry_out(self, commands: Sequence[cmd.Command]) -> None:
-        now = self._clock.monotonic_ns()
+        now = self.clock.monotonic_ns()
         records = [command.record for command in commands if isinstance(command, cmd.WriteJournal)]
         for record in records:
             if isinstance(record, ExitStarted):
@@ -130,7 +145,7 @@ class ExitRunner:
         for command in others:
             if isinstance(command, cmd.SubmitOrder):
                 corr, why = command.intent.correlation_id, "its journal record is not on disk"
-                self.handle(ev.OrderRefused(corr, Refusal.NOT_SENT, why, self._clock.monotonic_ns()))
+                self.handle(ev.OrderRefused(corr, Refusal.NOT_SENT, why, self.clock.monotonic_ns()))
         self._start([command for command in others if not isinstance(command, cmd.SubmitOrder)], 0)
 
     def _wait_for_me(self) -> None:
@@ -145,7 +160,7 @@ class ExitRunner:
                 case cmd.Alert():
                     self._alert(command)
                 case cmd.RequestQuotes(keys):
-                    self._ask_prices(keys)
+                    self.ask_prices(keys)
                 case cmd.SubmitOrder():
                     self._spawn(self._submit(command, durable_ns))
                 case cmd.CloseRows():
@@ -164,7 +179,7 @@ class ExitRunner:
         intent = command.intent
         corr = intent.correlation_id
         result = await self._broker.submit(intent)
-        now = self._clock.monotonic_ns()
+        now = self.clock.monotonic_ns()
         if result.sent_ns is not None:
             self.handle(ev.OrderPosted(corr, durable_ns, result.sent_ns))
         match result.outcome:
@@ -191,11 +206,11 @@ class ExitRunner:
             await self._read(command)
         except _READ_ERRORS as error:
             _log.warning("%s failed: %s", type(command).__name__, error)
-            now = self._clock.monotonic_ns()
+            now = self.clock.monotonic_ns()
             self.handle(ev.BrokerReadFailed(type(command).__name__, str(error), now, correlation_id))
 
     async def _read(self, command: cmd.Command) -> None:
-        broker, clock = self._broker, self._clock
+        broker, clock = self._broker, self.clock
         requested = clock.monotonic_ns()
         match command:
             case cmd.ReadOrder(order_id, _):
@@ -221,7 +236,7 @@ class ExitRunner:
 
     async def _resolve(self, command: cmd.ResolveOrder, requested_ns: int) -> None:
         """Look for an order of unknown fate: by its id, in the whole book, and in the trades."""
-        corr, clock = command.correlation_id, self._clock
+        corr, clock = command.correlation_id, self.clock
         found = await self._broker.find_order(corr)
         if found is not None:
             self.handle(ev.OrderReported(found, clock.monotonic_ns()))
@@ -266,4 +281,4 @@ class ExitRunner:
                     text = f"the position is closed at the broker; the rows follow when the store answers: {error}"
                     self._alert(cmd.Alert(cmd.Severity.WARNING, f"rows of {record.exit_id} not written", text))
                 await asyncio.sleep(pause)
-        self.handle(ev.RowsClosed(record.exit_id, self._clock.monotonic_ns()))
+        self.handle(ev.RowsClosed(record.exit_id, self.clock.monotonic_ns()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,7 @@ _WIND_DOWN_S: Final = 6.0
 _FIRST_PRICES_S: Final = 6.0
 _SHOW_EVERY_S: Final = 1.0
 _UNPROTECTED_AFTER_S: Final = 5.0
+_GC_THRESHOLD: Final = 50_000
 
 
 async def run(
@@ -133,6 +135,10 @@ class Monitor:
         parts.timer.start()
         self._keep(parts.keeper.follow(), "trade changes")
         self._keep(self._house_keeping(), "house-keeping")
+        # What was built so far lives to the end: a collection that walks it would stall the ticks for milliseconds.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD)
         _log.info("%s: guarding %d positions", parts.mode, len(parts.engine.guards))
 
     async def _replay(self) -> tuple[Command, ...]:

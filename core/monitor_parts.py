@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from core.book_keeper import BookKeeper
@@ -19,7 +19,7 @@ from core.instrument_source import InstrumentSource
 from core.loop_timer import LoopTimer
 from core.market_calendar import AlwaysOpen, load_calendar
 from core.model.errors import ConfigurationError
-from core.model.events import FeedStateChanged, OrderReported
+from core.model.events import FeedStateChanged
 from core.model.signals import Mode
 from core.options import VERSION
 from core.order_update_stream import OrderStreamLogin, OrderUpdateStream
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.market_calendar import SessionCalendar
     from core.model.market import Quote
-    from core.model.orders import OrderReport
     from core.model.position import Position
     from core.options import Options
     from core.settings import Settings
@@ -109,20 +108,15 @@ def check_settings(options: Options, settings: Settings) -> None:
 def build_parts(
     options: Options, settings: Settings, clock: Clock, spawn: Callable[[Coroutine[None, None, None]], object]
 ) -> Parts:
-    """Make every part; nothing is opened or connected yet."""
+    """Make every part and join them; nothing is opened or connected yet."""
     check_settings(options, settings)
     mode = options.mode
-    token = _token_of(settings)
-    client_id = settings.dhan_client_id or ""
     price_cache, cache = PriceCache(), PositionCacheManager()
     limits = HttpLimits(settings.order_connect_timeout_s, settings.order_timeout_s)
-    market = DhanBroker(settings.dhan_api_url, client_id, token, clock, limits=limits)
+    account = _Account(settings.dhan_client_id or "", _token_of(settings))
+    market = DhanBroker(settings.dhan_api_url, account.client_id, account.token, clock, limits=limits)
     engine = Engine(cache, guard_settings(settings), desk_settings(settings), mode)
-
-    def on_report(report: OrderReport) -> None:
-        runner.handle(OrderReported(report, clock.monotonic_ns()))
-
-    paper = PaperBroker(clock, price_cache.quote, market.read_quotes, on_report) if mode is Mode.SIMULATION else None
+    paper = PaperBroker(clock, price_cache.quote, market.read_quotes) if mode is Mode.SIMULATION else None
     store = SqliteStore(settings.trades_db, settings.store_poll_ms)
     journal = ExitJournal(settings.state_dir / "exit_journal.db", mode, build=VERSION, clock=clock)
     records = ExitRecords(settings.log_dir / FILE_NAME)
@@ -134,45 +128,59 @@ def build_parts(
         records=records,
         clock=clock,
         spawn=spawn,
-        ask_prices=lambda keys: fetcher.ask(keys),
     )
     on_quote = _quote_sink(runner, paper)
     # Asked again before a polled price turns stale, so that --no-websocket has usable marks all the time.
     poll_after_s = settings.mark_stale_s * _POLL_SHARE
     fetcher = RealtimeMarketFetcher(price_cache, market.read_quotes, on_quote, clock, stale_after_s=poll_after_s)
-
-    def on_state(is_live: bool) -> None:  # noqa: FBT001  the feed's callback has one argument
-        fetcher.set_polling(is_on=not is_live)
-        runner.handle(FeedStateChanged(is_live, clock.monotonic_ns()))
-
-    feed = None
-    if options.use_websocket:
-        access = FeedAccess(settings.dhan_feed_url, client_id, token)
-        feed = WebSocketManager(access, price_cache, on_quote, on_state, clock, settings=FeedSettings())
-    order_updates = None
-    if mode is not Mode.SIMULATION:
-        login = OrderStreamLogin(settings.dhan_order_update_url, client_id, token)
-        order_updates = OrderUpdateStream(login, on_report, runner.reconcile, clock)
+    runner.ask_prices = fetcher.ask
     calendar = AlwaysOpen() if settings.market_hours is MarketHours.ALWAYS else load_calendar()
     timer = LoopTimer(clock, calendar, lambda: engine.next_wake_ns, runner.handle)
     runner.on_deadline = timer.rearm
     source = InstrumentSource(settings.dhan_instruments, settings.state_dir, clock)
     peaks: dict[str, int] = {}
-    keeper = BookKeeper(
-        store=store,
-        source=source,
-        runner=runner,
-        clock=clock,
-        rules=BookRules(profiles_by(settings), options.positions, square_off_times(settings)),
-        peaks=peaks,
-        on_positions=_paper_holder(paper),
-        on_read=lambda: parts.subscribe(),
-    )
+    rules = BookRules(profiles_by(settings), options.positions, square_off_times(settings))
+    keeper = BookKeeper(store=store, source=source, runner=runner, clock=clock, rules=rules, peaks=peaks)
+    keeper.on_positions = _paper_holder(paper)
+    feed = _feed(settings, account, price_cache, on_quote, runner, fetcher) if options.use_websocket else None
+    updates = None if mode is Mode.SIMULATION else _order_updates(settings, account, runner)
     parts = Parts(
         mode, options, settings, clock, calendar, store, market, paper, price_cache, cache, engine, journal, records,
-        runner, fetcher, feed, order_updates, timer, source, peaks, keeper,
+        runner, fetcher, feed, updates, timer, source, peaks, keeper,
     )  # fmt: skip
+    keeper.on_read = parts.subscribe
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    client_id: str
+    token: Callable[[], str] = field(repr=False)
+
+
+def _feed(
+    settings: Settings,
+    account: _Account,
+    price_cache: PriceCache,
+    on_quote: Callable[[Quote], None],
+    runner: ExitRunner,
+    fetcher: RealtimeMarketFetcher,
+) -> WebSocketManager:
+    def on_state(is_live: bool) -> None:  # noqa: FBT001  the feed's callback has one argument
+        fetcher.set_polling(is_on=not is_live)
+        if is_live:
+            runner.forget_feed_alerts()
+        runner.handle(FeedStateChanged(is_live, runner.clock.monotonic_ns()))
+
+    access = FeedAccess(settings.dhan_feed_url, account.client_id, account.token)
+    return WebSocketManager(
+        access, price_cache, on_quote, on_state, runner.clock, on_retry=runner.on_feed_retry, settings=FeedSettings()
+    )
+
+
+def _order_updates(settings: Settings, account: _Account, runner: ExitRunner) -> OrderUpdateStream:
+    login = OrderStreamLogin(settings.dhan_order_update_url, account.client_id, account.token)
+    return OrderUpdateStream(login, runner.on_report, runner.reconcile, runner.clock)
 
 
 def _token_of(settings: Settings) -> Callable[[], str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.exits.desk_settings import READ_DUE_NS
 from core.exits.exit_lifecycle import EXIT_TRANSITIONS, ExitTrigger, LegState, LegTrigger, fire
+from core.exits.holdings import is_listed
 from core.exits.order_gate import reducible
 from core.exits.order_plan import closing_side
 from core.model.commands import CloseRows, ReadTradeBook, RecordExit, Severity
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from core.exits.desk_state import DeskState
     from core.exits.running_exit import RunningExit, RunningLeg
     from core.model.money import Paise
-    from core.model.position import Position
+    from core.model.position import Position, PositionReport
     from core.model.signals import Signal
 
 OUTSIDE_REASON = "closed outside the monitor"
@@ -46,7 +47,7 @@ def judge_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int
         expected = None if model is None else reducible(leg.side, model.best(leg.side))
         _judge_filled(desk, running, leg, open_at_broker, expected, at_ns)
     elif net == 0:
-        _judge_empty(desk, leg, held.report.received_ns)
+        _judge_empty(desk, leg, held.report)
     elif open_at_broker == 0:
         _block(desk, running, leg, net)
     elif leg.state is LegState.BLOCKED:
@@ -74,28 +75,22 @@ def _judge_filled(
     _wait_for_agreement(desk, running, leg, text, at_ns)
 
 
-def _judge_empty(desk: DeskState, leg: RunningLeg, read_ns: int) -> None:
+def _judge_empty(desk: DeskState, leg: RunningLeg, report: PositionReport) -> None:
     """Nothing of the leg at the broker, and not by our fills alone. An empty report can be an error of his.
 
-    Two are believed, a second apart, when the fills seen explain them; else they must span `outside_confirm_s`.
+    Two are believed, a second apart, when they list the contract with a net of 0, as they do for what was closed today.
+    Where it is missing altogether, the reports must span `outside_confirm_s`.
     """
+    read_ns = report.received_ns
     if leg.flat_seen_ns is None:
         leg.flat_seen_ns = read_ns
     needed_ns = desk.settings.outside_confirm_s * NS_PER_S
-    if _explained_by_fills(desk, leg):
+    if is_listed(report, leg.leg.holding):
         needed_ns = desk.settings.flat_confirm_ms * NS_PER_MS
     if read_ns - leg.flat_seen_ns >= needed_ns:
         leg.fire(LegTrigger.PROVED_FLAT)
     else:
         desk.positions_wanted = True
-
-
-def _explained_by_fills(desk: DeskState, leg: RunningLeg) -> bool:
-    held, holding = desk.holdings, leg.leg.holding
-    base, model = held.bases.get(holding), held.model(holding)
-    if base is None or model is None:
-        return False
-    return reducible(leg.side, base.net) > 0 and reducible(leg.side, model.worst(leg.side)) == 0
 
 
 def _block(desk: DeskState, running: RunningExit, leg: RunningLeg, net: int) -> None:

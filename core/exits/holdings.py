@@ -53,6 +53,11 @@ class _Base(NamedTuple):
     received_ns: int
 
 
+def is_listed(report: PositionReport, holding: HoldingKey) -> bool:
+    """The report has a row for the holding. Rows closed today stay listed with net 0."""
+    return any(row.holding == holding for row in report.rows)
+
+
 @dataclass(slots=True)
 class Holdings:
     """Newest position report, own fills and other people's orders, per holding.
@@ -120,6 +125,20 @@ class Holdings:
         self.bases[holding] = _Base(net, own, report.requested_ns, report.received_ns)
         moved = self.movements.get(holding, [])
         self.movements[holding] = [m for m in moved if m.seen_ns > report.requested_ns - self.lag_ns]
+
+    def admit_less(self, holding: HoldingKey, side: Side, report: PositionReport) -> None:
+        """Lower the model to what the broker reports, when he holds less for this side to close than we think.
+
+        Only while none of our orders is live: a report may lack our newest fills, it never holds one that we have not seen.
+        So less than our arithmetic is somebody else's doing of which we were not told. Without this, his next report that
+        lags behind our own fill would agree with the wrong model. A row that is missing altogether is no such word.
+        """
+        model, base = self.model(holding), self.bases.get(holding)
+        if model is None or base is None or not is_listed(report, holding):
+            return
+        excess = side.sign * (model.worst(side) - report.net(holding))
+        if excess < 0:
+            self.bases[holding] = base._replace(net=base.net - side.sign * excess)
 
     def model(self, holding: HoldingKey) -> NetRange | None:
         """Expected net; None before the holding has a base."""

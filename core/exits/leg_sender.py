@@ -96,7 +96,8 @@ def take_base(desk: DeskState, leg: RunningLeg) -> None:
     """Start the model of the holding at the broker's net, while nothing of ours is in the way of reading it.
 
     The report must be younger than our last fill on the holding by more than position reports lag: of this exit, of another
-    one on the same contract, or of one before a restart. A leg that has sent orders keeps its base.
+    one on the same contract, or of one before a restart. A leg that has sent orders keeps its base, lowered to what
+    the broker still holds.
     """
     holding, held = leg.leg.holding, desk.holdings
     if held.report is None or desk.has_live(holding):
@@ -104,6 +105,8 @@ def take_base(desk: DeskState, leg: RunningLeg) -> None:
     is_settled = _is_settled(desk, held.report, holding)
     if is_settled and (holding not in held.bases or not leg.attempts):
         held.rebase(holding, held.report)
+    else:
+        held.admit_less(holding, leg.side, held.report)
 
 
 def _is_settled(desk: DeskState, report: PositionReport, holding: HoldingKey) -> bool:

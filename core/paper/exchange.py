@@ -7,28 +7,21 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
-from core.model.errors import ConfigurationError
 from core.model.instrument import InstrumentKey, Segment
 from core.model.position import Product
 from core.paper import instruments as listed
-from core.paper.accounts import Account
-from core.paper.auth import Tokens
+from core.paper.composition import compose
 from core.paper.control import Control
-from core.paper.event_log import EventLog
-from core.paper.faults import OF_THE_CONNECTION, Fault, FaultKind, Faults, Occasion, read_fault
+from core.paper.faults import OF_THE_CONNECTION, Fault, FaultKind, Occasion, read_fault
 from core.paper.feed import FeedServer
-from core.paper.market import Market
-from core.paper.matching import Matching
+from core.paper.live_prices import LivePrices
 from core.paper.options import ExchangeOptions
 from core.paper.order_updates import OrderUpdates
-from core.paper.price_model import MODEL_STEP_S, PriceModel
-from core.paper.replay import Replay, instruments_beside, read_rows
 from core.paper.rest_account import RestAccount
 from core.paper.rest_data import RestData
 from core.paper.rest_gate import Gate, not_found
 from core.paper.rest_orders import RestOrders
 from core.paper.rest_portfolio import RestPortfolio
-from core.paper.venue import Venue
 from core.paper.wall_clock import WallClock
 
 if TYPE_CHECKING:
@@ -52,15 +45,16 @@ class LocalExchange:
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._origin = ""
-        self._fresh: dict[InstrumentKey, int] = {}
+        self._live: LivePrices | None = None
         self.on_failure: Callable[[BaseException], None] = lambda _error: None
         """Told when prices stop for good: a recording with a bad row."""
 
     async def start(self, host: str = LOOPBACK, port: int = 0) -> None:
         """Open the port. Raises ConfigurationError for a bad faults or instruments file, OSError for a taken port."""
-        self.venue = self._compose()
+        self.venue = compose(self.options, self._clock)
         self.market = self.venue.market
         self.log = self.venue.log
+        self._live = LivePrices(self.venue.model, self.market) if self.venue.model else None
         self.feed = FeedServer(self.venue)
         self.order_updates = OrderUpdates(self.venue)
         self.venue.matching.on_change = self.order_updates.publish
@@ -148,22 +142,8 @@ class LocalExchange:
 
     def step(self) -> None:
         """Move the price model by one step and send what is due. Does nothing while a recording is replayed."""
-        model = self.venue.model
-        if model is None:
-            return
-        model.step()
-        watched = dict.fromkeys([*self.feed.watched, *self.venue.matching.working_keys()])
-        for key in watched:
-            if key not in self.market.scripted and model.is_due(key):
-                self._fresh[key] = model.step_number
-                self.market.apply(model.data(key), every=False)
-
-    def _refresh(self, key: InstrumentKey) -> None:
-        # Once a step: a second look must not bring back the size that our own orders have taken.
-        model = self.venue.model
-        if model is not None and self._fresh.get(key) != model.step_number:
-            self._fresh[key] = model.step_number
-            self.market.set_silently(model.data(key))
+        if self._live is not None:
+            self._live.step([*self.feed.watched, *self.venue.matching.working_keys()])
 
     def move(
         self,
@@ -179,18 +159,9 @@ class LocalExchange:
         Raises:
             KeyError: unknown underlying. ValueError: nothing to do, or a recording is being replayed.
         """
-        model = self.venue.model
-        if model is None:
+        if self._live is None:
             raise ValueError("a recording is being replayed, its prices cannot be moved")
-        spot = model.spot(underlying)
-        if percent is not None:
-            points = spot * percent / 100
-        elif to is not None:
-            points = to - spot
-        if points is None:
-            raise ValueError("expected percent, points or to")
-        model.move(underlying, points, round(seconds / MODEL_STEP_S))
-        self._fresh.clear()
+        self._live.move(underlying, percent, points, to, seconds)
 
     def seed_position(
         self, segment: str, security_id: int, units: int, price: int, product: Product = Product.MARGIN
@@ -223,40 +194,6 @@ class LocalExchange:
             "replay_rows": replay.position if replay else None,
             "replay_finished": replay.finished.is_set() if replay else None,
         }
-
-    def _compose(self) -> Venue:
-        options, clock = self.options, self._clock
-        tokens = Tokens(options.seed, clock)
-        account = Account(tokens.client_id)
-        today = options.date or clock.ist_now().date()
-        try:
-            path = options.instruments or (instruments_beside(options.replay) if options.replay else None)
-            instruments = listed.load(path) if path else listed.generate(today, options.strikes_each_side)
-        except (OSError, KeyError, ValueError) as error:
-            remedy = "Give a readable master with --instruments."
-            raise ConfigurationError(f"The instruments cannot be read: {error!r}.", remedy) from error
-        market = Market(instruments, clock.utc_s)
-        faults = Faults(options.seed)
-        if options.faults:
-            faults.load(options.faults)
-        log = EventLog(clock, options.log_limit, options.log)
-        matching = Matching(market, account, options, clock, log, asyncio.get_running_loop())
-        venue = Venue(options, clock, log, instruments, market, account, matching, tokens, faults)
-        if options.replay:
-            venue.replay = Replay(read_rows(options.replay, instruments), market, options.speed)
-        else:
-            venue.model = PriceModel(instruments, today, options.seed, options.pace, clock.utc_s)
-            self._open_market(market, venue.model)
-        return venue
-
-    def _open_market(self, market: Market, model: PriceModel) -> None:
-        for listing in market.instruments:
-            key = listing.instrument.key
-            market.set_silently(model.data(key))
-            book = market.book(key)
-            book.previous_close = listing.open_price or book.last
-            self._fresh[key] = model.step_number
-        market.refresh = self._refresh
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._gateway])

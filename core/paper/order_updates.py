@@ -128,7 +128,7 @@ class OrderUpdates:
             "validity": order.validity.value,
             "discQuantity": 0,
             "discQtyRem": 0,
-            "remainingQuantity": order.left if order.is_live else 0,
+            "remainingQuantity": order.left,
             "quantity": order.quantity,
             "tradedQty": order.filled,
             "price": order.price / 100,

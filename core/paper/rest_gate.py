@@ -58,6 +58,7 @@ UPSTREAM_HTML: Final = "<html><head><title>502 Bad Gateway</title></head><body>B
 BEFORE: Final = frozenset(
     {FaultKind.LOSE, FaultKind.LATE_ARRIVAL, FaultKind.REFUSE, FaultKind.RATE_LIMIT, FaultKind.HTTP_5XX}
 )
+HTTP_REFUSED: Final = 300
 AFTER: Final = frozenset({FaultKind.DROP_RESPONSE, FaultKind.DELAY, FaultKind.GARBAGE})
 
 
@@ -190,7 +191,8 @@ class Gate:
             return refusal(error.code, error.message, error.status)
 
     async def _fail_after(self, request: web.Request, occasion: Occasion, response: web.Response) -> web.Response:
-        fault = self._due(AFTER, occasion)
+        # What was refused has not been accepted: its answer may be late, but it is not lost.
+        fault = self._due(AFTER if response.status < HTTP_REFUSED else frozenset({FaultKind.DELAY}), occasion)
         if fault is None:
             return response
         if fault.kind is FaultKind.DELAY:

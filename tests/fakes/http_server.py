@@ -84,10 +84,10 @@ async def raw_server(answer: Answer, ssl=None):
     try:
         yield state
     finally:
-        server.close()
-        # What the kernel had accepted by now becomes a connection in the next turns of the loop, and is ended here too.
-        for _ in range(5):
+        # asyncio leaks a connection that is accepted when the server is closed already: let those come in first.
+        for _ in range(10):
             await asyncio.sleep(0)
+        server.close()
         for writer in state.writers:
             writer.transport.abort()
         await asyncio.gather(*state.tasks)

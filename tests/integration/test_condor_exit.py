@@ -52,7 +52,7 @@ class Scene:
         return all(row["order_status"] == "closed" for row in read_trades(self.folder / "trades.db"))
 
     async def orders(self) -> list[dict[str, Any]]:
-        return [line for line in await self.exchange.get("log?event=order_accepted")]
+        return list(await self.exchange.get("log?event=order_accepted"))
 
 
 @pytest.fixture
@@ -114,7 +114,9 @@ async def test_both_shorts_are_bought_back_and_filled_before_any_long_is_sold(sc
     log = await scene.exchange.get("log")
     filled_buys = [i for i, line in enumerate(log) if line["event"] == "fill"][:2]
     sell_requests = [
-        i for i, line in enumerate(log) if line["event"] == "request" and (line.get("body") or {}).get("transactionType") == "SELL"
+        i
+        for i, line in enumerate(log)
+        if line["event"] == "request" and (line.get("body") or {}).get("transactionType") == "SELL"
     ]
     assert max(filled_buys) < min(sell_requests), "a long was sold while a short was open"
     sides = [body["transactionType"] for body in await scene.exchange.placed()]
@@ -135,7 +137,9 @@ async def test_a_response_dropped_after_acceptance_leaves_exactly_four_orders(sc
 
 
 @pytest.mark.parametrize("after_orders", [1, 2, 3])
-async def test_killed_in_the_middle_of_the_exit_it_is_finished_by_the_next_start(scene: Scene, after_orders: int) -> None:
+async def test_killed_in_the_middle_of_the_exit_it_is_finished_by_the_next_start(
+    scene: Scene, after_orders: int
+) -> None:
     # Answers that take half a second leave time to die between them.
     await scene.exchange.post(
         "fault", {"kind": "delay_response", "seconds": 0.5, "where": {"method": "POST", "path": "/orders", "every": 1}}

@@ -221,3 +221,9 @@ async def test_fifty_resets_leave_no_connection_and_no_complaint_behind(exchange
     await eventually(lambda: len(exchange.log.of("feed_closed")) == 50)
     assert (exchange.feed.connection_count, exchange.feed.watched) == (0, [])
     assert caplog.records == []
+
+
+async def test_only_accepted_orders_count_for_a_dropped_response(exchange, rest):
+    exchange.add_fault({"kind": "drop_response_after_accept", "where": {"nth": 1}})
+    assert (await rest.place(securityId=CALL, price=101.0, quantity=0))[0] == 400
+    await place_into_the_void(rest, correlationId="first-accepted")

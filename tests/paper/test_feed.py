@@ -6,6 +6,7 @@ import struct
 import aiohttp
 import pytest
 
+from core.paper.exchange import LocalExchange
 from core.paper.options import FeedRefusal, PreviousClose
 from tests.paper.clients import Feed, decode, eventually
 
@@ -93,8 +94,6 @@ async def test_more_than_100_instruments_in_a_message_end_in_804(exchange, feed)
 
 
 async def test_more_than_5000_instruments_on_a_connection_end_in_804(options, session):
-    from core.paper.exchange import LocalExchange  # noqa: PLC0415  only this test needs a larger one
-
     options.strikes_each_side = 140
     async with LocalExchange(options) as exchange:
         keys = [(key.segment.value, key.security_id) for key in exchange.venue.instruments.by_key]
@@ -209,3 +208,19 @@ async def test_ten_thousand_packets_arrive_complete_and_in_order(exchange, feed)
         exchange.market.set_quote(*CALL, price)
     prices = [round((await feed.packet())["last"] * 100) for _ in range(10_000)]
     assert prices == list(range(5, 50_005, 5))
+
+
+async def test_stopping_does_not_wait_for_a_client_that_does_not_read(options, session):
+    exchange = LocalExchange(options)
+    await exchange.start()
+    feed = await Feed.connect(exchange, session)
+    await feed.subscribe(exchange, 21, CALL)
+    feed.socket._response.connection.transport.pause_reading()
+    transport = exchange.feed._connections[0].transport
+    while transport.get_write_buffer_size() == 0:
+        for _ in range(1_000):
+            exchange.market.set_quote(*CALL, 9_840)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await exchange.stop()
+    assert transport.is_closing()

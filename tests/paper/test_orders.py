@@ -220,3 +220,13 @@ async def test_exit_all_cancels_orders_and_flattens(exchange, rest, option):
         await rest.settled(order_id)
     _, rows = await rest.call("GET", "/positions")
     assert [row["netQty"] for row in rows] == [0]
+
+
+async def test_a_second_order_does_not_get_the_size_the_first_has_taken_from_the_model(exchange, rest):
+    key = exchange.venue.instruments.find("NSE_FNO", str(CALL))
+    best = exchange.market.quote(key).asks[0]
+    price, shown = best.price / 100, best.size
+    first = await rest.place_settled(securityId=str(CALL), price=price, quantity=1_755)
+    second = await rest.place_settled(securityId=str(CALL), price=price, quantity=1_755)
+    assert first["filledQty"] == min(shown, 1_755)
+    assert second["filledQty"] == min(shown - first["filledQty"], 1_755)

@@ -140,3 +140,60 @@ async def test_the_log_holds_every_request_and_no_token(exchange, rest):
     assert posted[0]["body"]["correlationId"] == "x-9"
     assert exchange.venue.log.of("order_accepted")[0]["correlation_id"] == "x-9"
     assert not any("eyJ" in str(event) for event in exchange.venue.log.events)
+
+
+async def test_pnl_exit_is_kept_and_shown_with_texts_for_numbers(rest):
+    body = {"profitValue": 1500.0, "lossValue": 500.0, "productType": ["INTRADAY"], "enableKillSwitch": False}
+    assert (await rest.call("POST", "/pnlExit", body))[1]["pnlExitStatus"] == "ACTIVE"
+    _, shown = await rest.call("GET", "/pnlExit")
+    assert (shown["profit"], shown["loss"], shown["enable_kill_switch"]) == ("1500.00", "500.00", False)
+    assert (await rest.call("DELETE", "/pnlExit"))[1]["pnlExitStatus"] == "DISABLED"
+
+
+async def test_margin_has_its_leverage_as_text(rest):
+    body = {"quantity": 130, "price": 101.2}
+    status, answer = await rest.call("POST", "/margincalculator", body)
+    assert (status, answer["totalMargin"], answer["leverage"]) == (200, 13_156.0, "1.00")
+    assert (await rest.call("POST", "/margincalculator", {"price": 1.0}))[0] == 400
+
+
+async def test_candles_are_empty_arrays(rest):
+    status, answer = await rest.call("POST", "/charts/intraday", {"securityId": "13"})
+    assert (status, set(map(tuple, answer.values()))) == (200, {()})
+
+
+async def test_an_unknown_underlying_or_expiry_has_no_chain(rest):
+    assert (await rest.call("POST", "/optionchain/expirylist", {"UnderlyingScrip": 1, "UnderlyingSeg": "IDX_I"}))[
+        0
+    ] == 400
+    scrip = {"UnderlyingScrip": 13, "UnderlyingSeg": "IDX_I", "Expiry": "2001-01-01"}
+    assert "811" in (await rest.call("POST", "/optionchain", scrip))[1]["data"]
+
+
+async def test_the_trade_history_holds_today_only(exchange, rest):
+    exchange.market.set_quote("NSE_FNO", int(CALL), 10_000, 9_995, 10_005)
+    order = await rest.place_settled(securityId=CALL, price=101.0)
+    assert (await rest.call("GET", f"/trades/{order['orderId']}"))[1]["tradedQuantity"] == 65
+    assert len((await rest.call("GET", "/trades/2000-01-01/2999-01-01/0"))[1]) == 1
+    assert (await rest.call("GET", "/trades/2000-01-01/2001-01-01/0"))[1] == []
+
+
+async def test_an_order_by_id_may_come_as_an_array_of_one(exchange, rest):
+    order = await rest.place_settled(securityId=CALL, price=100.0)
+    exchange.options.order_by_id_as_array = True
+    assert [row["orderId"] for row in (await rest.call("GET", f"/orders/{order['orderId']}"))[1]] == [order["orderId"]]
+
+
+async def test_the_master_of_one_segment_has_only_its_rows(exchange, session):
+    async with session.get(f"{exchange.api_url}/instrument/IDX_I") as response:
+        rows = (await response.text()).splitlines()[1:]
+    assert len(rows) == 6
+    assert all(row.split(",")[1] == "I" for row in rows)
+
+
+@pytest.mark.parametrize("body", [{"fromProductType": "MARGIN"}, {"convertQty": "many"}, {"convertQty": 65}])
+async def test_a_conversion_of_what_is_not_held_is_dh_905(rest, body):
+    whole = {"toProductType": "INTRADAY", "exchangeSegment": "NSE_FNO", "securityId": CALL, "convertQty": 1}
+    whole |= {"fromProductType": "MARGIN", **body}
+    status, error = await rest.call("POST", "/positions/convert", whole)
+    assert (status, error["errorCode"]) == (400, "DH-905")
