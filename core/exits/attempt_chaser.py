@@ -43,6 +43,7 @@ def _await_answer(desk: DeskState, attempt: Attempt, at_ns: int) -> None:
     if at_ns >= due:
         attempt.reason = "no answer from our own sender"
         attempt.fire(AttemptTrigger.OUTCOME_LOST, at_ns)
+        desk.note_sent(attempt.intent.correlation_id, at_ns)
         desk.wake_at(at_ns + _RESOLVE_AFTER_MS[0] * NS_PER_MS)
     else:
         desk.wake_at(due)

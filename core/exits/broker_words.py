@@ -38,14 +38,7 @@ def on_posted(desk: DeskState, event: OrderPosted) -> None:
     ref = desk.attempts.get(event.correlation_id)
     if ref is not None:
         ref.attempt.durable_ns, ref.attempt.sent_ns = event.durable_ns, event.at_ns
-        _note_sent(desk, event.correlation_id, event.at_ns)
-
-
-def _note_sent(desk: DeskState, correlation_id: str, at_ns: int) -> None:
-    """Start the second-budget's clock for one order: when it went out, or when its end says that it may have."""
-    if correlation_id in desk.unposted:
-        desk.unposted.remove(correlation_id)
-        desk.second_budget.take(at_ns)
+        desk.note_sent(event.correlation_id, event.at_ns)
 
 
 def on_accepted(desk: DeskState, event: OrderAccepted) -> None:
@@ -54,7 +47,7 @@ def on_accepted(desk: DeskState, event: OrderAccepted) -> None:
         return
     attempt, was = ref.attempt, ref.attempt.state
     attempt.answered = True
-    _note_sent(desk, event.correlation_id, event.at_ns)
+    desk.note_sent(event.correlation_id, event.at_ns)
     attempt.order_id = attempt.order_id or event.order_id
     desk.correlation_by_order[attempt.order_id] = event.correlation_id
     attempt.fire(AttemptTrigger.ACCEPTED, event.at_ns)
@@ -72,7 +65,7 @@ def on_outcome_unknown(desk: DeskState, event: OrderOutcomeUnknown) -> None:
 def _lose(desk: DeskState, attempt: Attempt, at_ns: int) -> None:
     """The POST has ended without proof: the quarantine of its absence starts now, whatever was asked before."""
     attempt.answered = True
-    _note_sent(desk, attempt.intent.correlation_id, at_ns)
+    desk.note_sent(attempt.intent.correlation_id, at_ns)
     attempt.fire(AttemptTrigger.OUTCOME_LOST, at_ns)
     if attempt.state is AttemptState.UNKNOWN:
         attempt.unknown_since_ns = at_ns
@@ -105,7 +98,7 @@ def on_refused(desk: DeskState, event: OrderRefused) -> None:
             desk.alert(ref.running, Severity.PAGE, f"orders refused: {event.refusal.value}", event.reason)
         case Refusal.VALIDATION:
             desk.alert(ref.running, Severity.WARNING, "order refused", event.reason)
-    _note_sent(desk, corr, event.at_ns)
+    desk.note_sent(corr, event.at_ns)
     if attempt.fire(AttemptTrigger.REFUSED, event.at_ns):
         desk.note_end(attempt.intent.holding, event.at_ns)
         desk.record(AttemptRefused(ref.running.exit_id, corr, event.reason))

@@ -131,6 +131,12 @@ class DeskState:
         self.used_correlation_ids.add(intent.correlation_id)
         self.attempts_on.setdefault(intent.holding, []).append(ref.attempt)
 
+    def note_sent(self, correlation_id: str, at_ns: int) -> None:
+        """Start the second-budget's clock for one order: when it went out, or when its end says that it may have."""
+        if correlation_id in self.unposted:
+            self.unposted.remove(correlation_id)
+            self.second_budget.take(at_ns)
+
     def has_live(self, holding: HoldingKey) -> bool:
         return any(attempt.is_live for attempt in self.attempts_on.get(holding, ()))
 
