@@ -139,7 +139,12 @@ def build_parts(
     runner.on_deadline = timer.rearm
     source = InstrumentSource(settings.dhan_instruments, settings.state_dir, clock)
     peaks: dict[str, int] = {}
-    rules = BookRules(profiles_by(settings), options.positions, square_off_times(settings))
+    rules = BookRules(
+        profiles_by(settings),
+        options.positions,
+        square_off_times(settings),
+        settings.exit_trailing_distance_percent,
+    )
     keeper = BookKeeper(store=store, source=source, runner=runner, clock=clock, rules=rules, peaks=peaks)
     keeper.on_positions = _paper_holder(paper)
     feed = _feed(settings, account, price_cache, on_quote, runner, fetcher) if options.use_websocket else None

@@ -8,7 +8,7 @@ from datetime import date, time
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from core.exits.read_levels import LevelInputs, read_levels
+from core.exits.read_levels import TRAILING_PERCENT, LevelInputs, read_levels
 from core.model.errors import RowError
 from core.model.instrument import InstrumentKey, Right, Segment
 from core.model.position import Leg, Position, Product
@@ -58,6 +58,7 @@ class BookRules:
     profiles_of: Callable[[int, str, str], tuple[Profile, Profile | None]]
     only: frozenset[int] | None = None
     square_off: Mapping[Product, time] = field(default_factory=dict)
+    trailing_percent: float = TRAILING_PERCENT
 
 
 @dataclass(slots=True)
@@ -146,6 +147,7 @@ def _with_levels(snapshot: Snapshot, groups: dict[int, _Group], rules: BookRules
             tuple(levels[strategy_id]),
             profile,
             square_off=rules.square_off,
+            trailing_percent=rules.trailing_percent,
         )
         booked.append(BookedPosition(position, read_levels(inputs)))
     return tuple(booked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from core.exits import broker_words, exit_desk
@@ -242,6 +242,10 @@ class Engine:
         guard = self.guards.pop(strategy_id, None)
         self._deadlines.pop(strategy_id, None)
         if guard is not None:
+            opened = self._opened.get(strategy_id)
+            if opened is not None:
+                # It is guarded again, with its peak, when the position turns out not to be closed after all.
+                self._opened[strategy_id] = replace(opened, peak=guard.peak)
             booked = guard.booked
             booked.lower, booked.upper, booked.watched = -OPEN_BOUND, OPEN_BOUND, False
 
@@ -273,6 +277,7 @@ class Engine:
     def _take_first_look(self, guard: PositionGuard, at_ns: int) -> None:
         # A level can be breached already by the marks that are known: the next beat asks every guard, this one first.
         self._deadlines[guard.booked.position.strategy_id] = at_ns
+        self.has_new_deadline = True
 
     def _on_gone(self, event: ev.PositionGone) -> None:
         self._opened.pop(event.strategy_id, None)
@@ -351,4 +356,4 @@ class Engine:
             self.counts.exits_finished += 1
         waiting = self._opened.get(strategy_id)
         if waiting is not None:
-            self._guard(ev.PositionOpened(waiting.position, waiting.levels, at_ns))
+            self._guard(replace(waiting, at_ns=at_ns))

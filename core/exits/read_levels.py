@@ -45,6 +45,7 @@ class LevelInputs:
     """`category` is the default profile, `profile` a set the operator chose. `operator` overrides level by level.
 
     `square_off` are IST times per product from the settings; the earliest of the legs' products counts.
+    `trailing_percent` of max profit is the distance of a trailing stop that names none.
     """
 
     position: Position
@@ -54,6 +55,7 @@ class LevelInputs:
     profile: Profile | None = None
     operator: ExitLevels | None = None
     square_off: Mapping[Product, time] = field(default_factory=dict)
+    trailing_percent: float = TRAILING_PERCENT
 
     @property
     def profiles(self) -> Iterator[tuple[Profile, LevelSource]]:
@@ -167,27 +169,30 @@ def _trailing(inputs: LevelInputs, rows: RowsByKind, amounts: LevelAmounts) -> T
     for row in rows.trailing:
         arm, how = amounts.of_row(row, is_loss=False)
         if arm:
-            return _trailing_level(arm, how, LevelSource.LEVEL_ROW, risk, amounts)
+            return _trailing_level(inputs, arm, how, LevelSource.LEVEL_ROW, amounts)
     if risk is not None and risk.trailing_activation:
         arm, how = amounts.of_stored(risk.trailing_activation)
-        return _trailing_level(arm, how, LevelSource.RISK_COLUMN, risk, amounts)
+        return _trailing_level(inputs, arm, how, LevelSource.RISK_COLUMN, amounts)
+    if risk is not None and risk.trailing_distance:
+        return _trailing_level(inputs, 0, "entry: no activation is stored", LevelSource.RISK_COLUMN, amounts)
     for profile, source in inputs.profiles:
         if profile.trailing_arm_percent is None:
             continue
         arm, how = amounts.profit_share(profile.trailing_arm_percent)
-        distance, far = amounts.profit_share(profile.trailing_distance_percent or TRAILING_PERCENT)
+        distance, far = amounts.profit_share(profile.trailing_distance_percent or inputs.trailing_percent)
         if arm is not None and distance:
             return TrailingLevel(arm, distance, source, f"arms at {how}, distance {far}")
     return None
 
 
 def _trailing_level(
-    arm: Paise, how: str, source: LevelSource, risk: RiskRow | None, amounts: LevelAmounts
+    inputs: LevelInputs, arm: Paise, how: str, source: LevelSource, amounts: LevelAmounts
 ) -> TrailingLevel | None:
+    risk = inputs.risk
     if risk is not None and risk.trailing_distance:
         distance, far = amounts.of_stored(risk.trailing_distance)
     else:
-        share, far = amounts.profit_share(TRAILING_PERCENT)
+        share, far = amounts.profit_share(inputs.trailing_percent)
         distance = share or 0
     if distance <= 0:
         amounts.note("trailing stop not in force: its distance is not known")

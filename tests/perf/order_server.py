@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tests.perf import web_frames
 from tests.perf.bench_book import BREACH_RUPEES, ENTRY_RUPEES, UNITS
@@ -110,8 +110,7 @@ class Line(asyncio.Protocol):
         self._is_stream = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport in self._account.listeners:

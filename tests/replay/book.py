@@ -194,7 +194,9 @@ def _with_levels(chance: random.Random, style: str, plan: Plan, day: date) -> Pl
     if style == "theta":
         levels.append(Level("time_exit", "theta_exit", "dte", Decimal(days_left + 2)))
     if style == "columns":
-        risk = Risk(strategy_level_stop=Decimal(chance.randint(5, 30)), profit_target_pct=Decimal(chance.randint(5, 30)))
+        risk = Risk(
+            strategy_level_stop=Decimal(chance.randint(5, 30)), profit_target_pct=Decimal(chance.randint(5, 30))
+        )
     product = "INTRADAY" if style == "square-off" else "MARGIN"
     return Plan(plan.strategy_id, plan.name, style, plan.expiry, plan.legs, tuple(levels), risk, product)
 

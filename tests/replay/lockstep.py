@@ -13,7 +13,6 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from core.dhan.feed_connection import FeedPolicy
@@ -23,6 +22,7 @@ from core.paper.feed_connection import FULL
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
+    from core.model.exit_levels import ExitLevels
     from core.model.position import Position
     from core.model.signals import Signal
     from core.monitor import Monitor
@@ -71,17 +71,21 @@ class RecordedClock:
 
 
 class Lockstep:
-    """Drives one run. `decided` keeps each signal with the UTC milliseconds at which it was decided."""
+    """Drives one run. `decided` keeps each signal with the UTC milliseconds of its decision, `levels` what was in force."""
 
-    def __init__(self, exchange: LocalExchange, monitor: Monitor, clock: RecordedClock, seconds_ms: Sequence[int]) -> None:
+    def __init__(
+        self, exchange: LocalExchange, monitor: Monitor, clock: RecordedClock, seconds_ms: Sequence[int]
+    ) -> None:
         """`seconds_ms`: the second of every row that the exchange plays, in order; `square_off_ms` is told on the dot."""
         self.decided: dict[int, tuple[Signal, int]] = {}
+        self.levels: dict[int, ExitLevels] = {}
         self.square_off_ms = 0
         self._exchange = exchange
         self._parts = monitor.parts
         self._clock = clock
         self._seconds = seconds_ms
         self._sent = self._taken = 0
+        self._has_begun = asyncio.Event()
         self._flush = exchange.feed.wait_until_taken
         self._join()
 
@@ -91,7 +95,7 @@ class Lockstep:
         exchange.venue.replay._rows = (_deep(row, exchange) for row in exchange.venue.replay._rows)
         exchange.market.add_listener(self._note_sent)
         exchange.feed.wait_until_taken = self._after_row  # type: ignore[method-assign]
-        take, fire = parts.price_cache.take, parts.engine._fire
+        take, fire, read_quotes = parts.price_cache.take, parts.engine._fire, parts.fetcher._read_quotes
 
         def counted(packet, received_ns):
             self._taken += isinstance(packet, FullPacket)
@@ -102,6 +106,12 @@ class Lockstep:
             self.decided[signal.strategy_id] = signal, self._clock.utc_of(signal.decided_ns) // NS_PER_MS
             fire(signal, position, at_ns)
 
+        async def read_once_begun(keys):
+            # A REST answer that overtakes the first packets would show the first snapshot in another order.
+            await self._has_begun.wait()
+            return await read_quotes(keys)
+
+        parts.fetcher._read_quotes = read_once_begun
         parts.price_cache.take = counted  # type: ignore[method-assign]
         parts.engine._fire = noted  # type: ignore[method-assign]
         assert parts.feed is not None
@@ -118,11 +128,13 @@ class Lockstep:
         played = self._exchange.venue.replay.position
         if played == 1:
             self._clock.hold_at(self._clock.monotonic_of(self._seconds[0]))
+            self.levels = {sid: known.levels for sid, known in self._parts.keeper.known.items()}
         is_over = self._exchange.venue.replay.position == len(self._seconds)
         if not is_over and self._seconds[played] == self._seconds[played - 1]:
             return
         await self._flush()
         await eventually(lambda: self._taken == self._sent, within_s=20)
+        self._has_begun.set()
         await self._finish_exits()
         next_ms = self._seconds[played - 1] + 2_000 if is_over else self._seconds[played]
         await self._pass_time(self._clock.monotonic_of(next_ms))
@@ -170,7 +182,3 @@ async def running(monitor: Monitor) -> AsyncIterator[asyncio.Task[int]]:
     finally:
         monitor.stop()
         await asyncio.wait([task], timeout=20)
-
-
-def is_in_order(seconds_ms: Sequence[int]) -> bool:
-    return all(earlier <= later for earlier, later in pairwise(seconds_ms))

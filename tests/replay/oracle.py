@@ -326,7 +326,9 @@ class Watcher:
     def _take(self, row: Row) -> Exit | None:
         before = self._quotes.get(row.security_id)
         if before is not None and max(row.last, mark_of(row)) > 100 * mark_of(before):
-            raise AssertionError(f"the recording has an absurd price, and nothing is said here about the quotes after: {row}")
+            raise AssertionError(
+                f"the recording has an absurd price, and nothing is said here about the quotes after: {row}"
+            )
         self._quotes[row.security_id] = row
         self._clean[row.security_id] = is_clean(row, before)
         for breach in self._breaches.values():
@@ -375,9 +377,7 @@ class Watcher:
         if levels.target is not None:
             yield "profit_target", levels.target, None
 
-    def _is_believed(
-        self, rule: str, line: int, hard: int | None, pnl: int, now_ms: int, ticked: int | None
-    ) -> bool:
+    def _is_believed(self, rule: str, line: int, hard: int | None, pnl: int, now_ms: int, ticked: int | None) -> bool:
         if rule not in self._breaches:
             self._breaches[rule] = _Breach(now_ms, set() if ticked is None else {ticked}, dict(self._quotes))
         breach = self._breaches[rule]

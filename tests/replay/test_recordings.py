@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from core.exits.read_levels import read_levels
 from core.model.exit_levels import ExitLevels
+from core.model.position import Product
 from core.monitor import Monitor
 from core.options import Options
 from core.paper import replay
@@ -31,11 +31,18 @@ from core.stores.schema import create_tables
 from tests.fakes.waiting import eventually
 from tests.integration.condor import environment, read_exits, read_trades
 from tests.replay.book import Book, Recording, make_book
-from tests.replay.lockstep import BEFORE_FIRST_ROW_S, Lockstep, RecordedClock, is_in_order, running
-from tests.replay.oracle import IST, Amounts, Exit, Plan, amounts_of, expected_exits, mark_of
+from tests.replay.lockstep import BEFORE_FIRST_ROW_S, Lockstep, RecordedClock, running
+from tests.replay.oracle import IST, Amounts, Exit, Plan, amounts_of, expected_exits
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "replay"
 SQUARE_OFF = time(14, 30)
+SEED = 3
+SETTINGS = {
+    "MARKET_HOURS": "calendar",
+    "SQUARE_OFF_INTRADAY": f"{SQUARE_OFF:%H:%M}",
+    "QUIET_VERIFY_S": "86400",
+    "ORDERS_PER_SECOND": "10",
+}
 RECORDINGS = (
     Recording(
         "normal day",
@@ -56,6 +63,12 @@ RECORDINGS = (
 needs_recordings = pytest.mark.skipif(
     not FOLDER.is_dir(), reason=f"NOT TESTED: the recorded market days are not here ({FOLDER})"
 )
+
+
+def seconds_of(recording: Recording) -> list[int]:
+    """The second of every row, indices included, in UTC milliseconds."""
+    with gzip.open(recording.rows, "rt", encoding="utf-8", newline="") as file:
+        return [int(row["ts_ms"]) // 1_000 * 1_000 for row in csv.DictReader(file)]
 
 
 def write_master(recording: Recording, book: Book, path: Path) -> None:
@@ -90,7 +103,14 @@ def write_rows(database: Path, plans: list[Plan], day: date) -> None:
                 connection.execute(
                     "INSERT INTO strategy_exit_levels"
                     " (strategy_id, exit_type, level_name, trigger_value, trigger_type, action) VALUES (?, ?, ?, ?, ?, ?)",
-                    (plan.strategy_id, level.exit_type, level.level_name, str(level.value), level.trigger_type, level.action),
+                    (
+                        plan.strategy_id,
+                        level.exit_type,
+                        level.level_name,
+                        str(level.value),
+                        level.trigger_type,
+                        level.action,
+                    ),
                 )
             if plan.risk is not None:
                 columns = (plan.risk.max_capital_at_risk, plan.risk.strategy_level_stop, plan.risk.trailing_stop)
@@ -106,7 +126,7 @@ def rupees(amount: int | None) -> float | None:
     return None if amount is None else amount / 100
 
 
-def as_recorded(expected: Exit) -> tuple[str, object, object]:
+def as_written(expected: Exit) -> tuple[str, object, object]:
     """As a line of exit_executions.json says it."""
     if expected.rule == "dte_exit":
         return expected.rule, expected.threshold, expected.observed
@@ -132,7 +152,7 @@ def as_amounts(levels: ExitLevels) -> Amounts:
 async def test_every_exit_of_a_recorded_day_is_the_one_a_slow_calculation_has(
     recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    book = make_book(recording, seed=3)
+    book = make_book(recording, SEED)
     master, database = tmp_path / "master.csv", tmp_path / "trades.db"
     write_master(recording, book, master)
     write_rows(database, book.plans, recording.day)
@@ -148,8 +168,8 @@ async def test_every_exit_of_a_recorded_day_is_the_one_a_slow_calculation_has(
     async with LocalExchange(options) as exchange:
         for plan in book.plans:
             for leg in plan.legs:
-                exchange.seed_position("NSE_FNO", leg.security_id, leg.units, leg.entry, plan_product(plan))
-        settings = load_settings(settings_of(exchange, tmp_path), None)
+                exchange.seed_position("NSE_FNO", leg.security_id, leg.units, leg.entry, Product(plan.product))
+        settings = load_settings({**environment(exchange.ready_line(), tmp_path), **SETTINGS}, None)
         monitor = Monitor(Options(execute=True, interval_s=86_400), settings, lambda view: None, clock)
         steps = Lockstep(exchange, monitor, clock, seconds_of(recording))
         steps.square_off_ms = int(datetime.combine(recording.day, SQUARE_OFF, IST).timestamp()) * 1_000
@@ -157,6 +177,57 @@ async def test_every_exit_of_a_recorded_day_is_the_one_a_slow_calculation_has(
             playing = exchange.venue.replay
             assert playing is not None
             await eventually(lambda: playing.finished.is_set() or task.done(), within_s=100)
-            read = {i: as_amounts(known.levels) for i, known in monitor.parts.keeper.known.items()}
         assert await task == 0
         net = exchange.state()["net"]
+
+    assert {sid: as_amounts(levels) for sid, levels in steps.levels.items()} == {
+        plan.strategy_id: amounts_of(plan) for plan in book.plans
+    }
+    fired = {sid: found for sid, found in expected.items() if found is not None}
+    assert {
+        sid: (signal.rule.value, signal.threshold, signal.observed, steps.snapshot_of(at_ms))
+        for sid, (signal, at_ms) in steps.decided.items()
+    } == {
+        sid: (found.rule, found.threshold, found.observed, steps.snapshot_of(found.at_ms))
+        for sid, found in fired.items()
+    }
+    assert net == {
+        f"NSE_FNO:{leg.security_id}:{plan.product}": 0 if expected[plan.strategy_id] is not None else leg.units
+        for plan in book.plans
+        for leg in plan.legs
+    }
+    assert {row["new_id"]: row["order_status"] for row in read_trades(database)} == {
+        leg.row_id: "open" if expected[plan.strategy_id] is None else "closed"
+        for plan in book.plans
+        for leg in plan.legs
+    }
+    written = {int(str(line["strategy_id"])): line for line in read_exits(tmp_path)}
+    assert {sid: (line["rule"], line["threshold"], line["observed"]) for sid, line in written.items()} == {
+        sid: as_written(found) for sid, found in fired.items()
+    }
+    with capsys.disabled():
+        print_table(recording, book, expected)
+
+
+@needs_recordings
+@pytest.mark.replay
+@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
+def test_the_book_of_a_recorded_day_asks_every_rule(recording: Recording) -> None:
+    book = make_book(recording, SEED)
+    start_ms = book.rows[0].at_ms - BEFORE_FIRST_ROW_S * 1_000
+    found = expected_exits(book.plans, book.rows, recording.day, SQUARE_OFF, start_ms)
+    rules = Counter(exit_.rule for exit_ in found.values() if exit_ is not None)
+    assert len(book.plans) >= 20
+    assert all(len(plan.legs) >= 2 for plan in book.plans)
+    assert rules.total() >= 10
+    assert set(rules) == {"stop_loss", "trailing_stop", "profit_target", "theta_exit", "dte_exit", "square_off"}
+    assert None in found.values()
+    held = [leg.security_id for plan in book.plans for leg in plan.legs]
+    assert len(held) == len(set(held))
+
+
+def print_table(recording: Recording, book: Book, expected: dict[int, Exit | None]) -> None:
+    counts = Counter("never" if found is None else found.rule for found in expected.values())
+    print(f"\n{recording.name}: {len(book.plans)} positions, {len(book.rows)} rows")
+    for rule, count in counts.most_common():
+        print(f"  {rule:<14} {count:>3}")

@@ -272,8 +272,11 @@ class TestTrailing:
         found = read(of, *rows, risk=risk(**columns)).trailing
         assert (found.arm / 100, found.distance / 100, found.source) == expected
 
-    def test_without_an_arming_level_there_is_none(self):
-        assert read(risk=risk(trailing_distance=30_00)).trailing is None
+    def test_a_distance_without_an_activation_trails_from_entry(self):
+        found = read(risk=risk(trailing_distance=30_00)).trailing
+        assert found is not None
+        assert (found.arm, found.source) == (0, RISK)
+        assert found.note.startswith("arms at entry: no activation is stored")
 
     def test_an_unknown_distance_is_named(self):
         levels = read(position(call(1, 75, 100, None)), row("profit_target", 200, level_name="trailing"))
