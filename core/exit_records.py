@@ -17,7 +17,7 @@ from core.model.session_time import ist_datetime
 from core.model.signals import ExitRecord, LegExecution
 
 FILE_NAME: Final = "exit_executions.json"
-_DAY_RULES: Final = frozenset({Rule.DTE_EXIT, Rule.THETA_EXIT})
+_DAY_RULES: Final = frozenset({Rule.DTE_EXIT})
 
 
 def in_rupees(amount: Paise | None) -> float | None:

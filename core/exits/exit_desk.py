@@ -62,7 +62,9 @@ def advance(desk: DeskState, at_ns: int) -> None:
             for attempt in leg.live:
                 chase(desk, running, attempt, at_ns)
             _judge(desk, running, leg, at_ns)
-        release_longs(running)
+        for leg in release_longs(running):
+            # After a restart its orders may be over already, and then no event would come to have it judged.
+            _judge(desk, running, leg, at_ns)
     _chase_strays(desk, at_ns)
     _send(desk, running_exits, at_ns)
     for running in running_exits:

@@ -120,12 +120,14 @@ def _wait_for_agreement(desk: DeskState, running: RunningExit, leg: RunningLeg, 
         leg.mismatch_since_ns = None
 
 
-def release_longs(running: RunningExit) -> None:
-    """Open the long legs once every short is proved flat."""
-    if running.shorts_are_flat:
-        for leg in running.legs:
-            if leg.state is LegState.WAITING:
-                leg.fire(LegTrigger.SHORTS_FLAT)
+def release_longs(running: RunningExit) -> list[RunningLeg]:
+    """Open the long legs once every short is proved flat. Returns those that were opened."""
+    waiting = [leg for leg in running.legs if leg.state is LegState.WAITING]
+    if not running.shorts_are_flat:
+        return []
+    for leg in waiting:
+        leg.fire(LegTrigger.SHORTS_FLAT)
+    return waiting
 
 
 def try_finish(desk: DeskState, running: RunningExit, at_ns: int) -> None:
@@ -219,7 +221,7 @@ def _leg_execution(desk: DeskState, leg: RunningLeg) -> LegExecution:
         security_id=leg.leg.instrument.key.security_id,
         symbol=leg.leg.instrument.symbol,
         side=leg.side,
-        ordered=sum(attempt.intent.quantity for attempt in leg.attempts),
+        ordered=abs(leg.leg.units) if leg.attempts else 0,
         filled=leg.filled,
         average_price=average,
         order_ids=tuple(attempt.order_id for attempt in leg.attempts if attempt.order_id),

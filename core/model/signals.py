@@ -42,7 +42,10 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class LegExecution:
-    """What happened to one leg. `average_price` in paise, None when the price is not known (closed elsewhere)."""
+    """What happened to one leg. `ordered`: units that were to be closed by orders of ours, 0 when none was sent.
+
+    `average_price` in paise, None when the price is not known (closed elsewhere).
+    """
 
     row_id: int
     security_id: int

@@ -142,8 +142,8 @@ class SqliteStore:
         return snapshot_of(trades, strategies, risks, levels)
 
     def _close_rows(self, record: ExitRecord) -> None:
-        legs = [leg for leg in record.legs if leg.filled >= leg.ordered]
-        if record.action not in FULL_EXITS or not legs:
+        # A finished full exit is flat by the broker's positions, whoever closed which part of it; a share leaves rows open.
+        if record.action not in FULL_EXITS:
             return
         connection = self._connected()
         key = key_column(_columns(connection, TRADES))
@@ -152,7 +152,7 @@ class SqliteStore:
             f"WHERE {key}=? AND order_status='open'"
         )
         with _transaction(connection):
-            connection.executemany(statement, [_closing_values(record, leg) for leg in legs])
+            connection.executemany(statement, [_closing_values(record, leg) for leg in record.legs])
 
     def _record_risk_event(self, record: ExitRecord) -> None:
         connection = self._connected()

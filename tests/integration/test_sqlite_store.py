@@ -226,7 +226,14 @@ async def test_a_row_closed_by_somebody_else_is_left_as_it_is(path):
     assert closed_columns(path) == ("closed", None, None, None, "by hand")
 
 
-@pytest.mark.parametrize("record", [exit_of(leg(filled=64)), exit_of(leg(), action=Action.CLOSE_50), exit_of()])
+async def test_a_full_exit_closes_its_row_although_the_broker_held_less_than_it_said(path):
+    insert(path, 7)
+    async with opened(path) as store:
+        await store.close_rows(exit_of(leg(filled=64)))
+    assert closed_columns(path)[0] == "closed"
+
+
+@pytest.mark.parametrize("record", [exit_of(leg(), action=Action.CLOSE_50), exit_of()])
 async def test_a_partial_exit_keeps_the_row_open(path, record):
     insert(path, 7)
     async with opened(path) as store:

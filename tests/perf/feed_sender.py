@@ -19,6 +19,7 @@ import struct
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 
@@ -173,7 +174,8 @@ def main(plan: dict[str, Any]) -> None:
             phases["stale"] = sender.breach_phase(plan["stale"], plan["stale_gap_s"])
         told = {"phases": phases, "sent_ns": sender.sent_ns, "worst_lag_ms": sender.worst_lag_ns / 1e6}
         print(json.dumps(told), flush=True)
-        sender.phase(_WARM_S)
+        with suppress(ConnectionError):
+            sender.phase(_WARM_S)
 
 
 if __name__ == "__main__":
