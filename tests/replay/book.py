@@ -161,44 +161,61 @@ def _entry(chance: random.Random, row: Row) -> int:
 
 
 def _with_levels(chance: random.Random, style: str, plan: Plan, day: date) -> Plan:
-    levels: list[Level] = []
-    risk: Risk | None = None
     days_left = (plan.expiry - day).days
-    premium = max(abs(net_premium_of(plan)), 20_00 * plan.legs[0].lot)
-    stop_share, target_share = chance.uniform(0.08, 0.5), chance.uniform(0.05, 0.4)
-    if style not in {"DTE", "defaults"} or (style == "defaults" and days_left <= 21):
+    levels: list[Level] = []
+    if style != "DTE" and (style != "defaults" or days_left <= 21):
+        # Below the days that are left, so that the other rules get their day.
         levels.append(Level("time_exit", "primary", "dte", Decimal(max(min(days_left - 1, 3), 1))))
-    if style in {"stop price", "stop and target", "tight stop", "never"}:
-        share = {"tight stop": 0.03, "never": 40.0}.get(style, stop_share)
-        risk, stored = _stored(chance, plan, round(premium * share))
-        levels.append(Level("stop_loss", "primary", "price", stored))
-        if style == "never":
-            levels.append(Level("profit_target", "primary", "price", stored * 2))
-    if style == "stop percent":
-        levels.append(Level("stop_loss", "primary", "percentage", Decimal(chance.randint(5, 40))))
-    if style in {"target price", "stop and target"}:
-        risk, stored = _stored(chance, plan, round(premium * target_share), risk)
-        levels.append(Level("profit_target", "primary", "price", stored, "Close entire position"))
-    if style == "target percent":
-        levels.append(Level("profit_target", "primary", "percentage", Decimal(chance.randint(5, 30))))
-    if style in {"trailing", "trailing from entry"}:
-        risk, arm = _stored(chance, plan, round(premium * chance.uniform(0.01, 0.08)))
-        factor = arm / Decimal(100)
-        distance = Decimal(round(float(arm) * chance.uniform(0.4, 2.0), 2))
-        risk = Risk(max_capital_at_risk=None if risk is None else risk.max_capital_at_risk, trailing_stop=distance)
-        if style == "trailing from entry":
-            arm = max(factor.quantize(Decimal("0.01")), Decimal("0.01"))
-        levels.append(Level("profit_target", "trailing", "price", arm))
-    if style == "DTE" and chance.random() < 0.7:
+    elif style == "DTE" and chance.random() < 0.7:
         levels.append(Level("time_exit", "primary", "dte", Decimal(max(days_left, 1) + chance.randint(0, 3))))
     if style == "theta":
         levels.append(Level("time_exit", "theta_exit", "dte", Decimal(days_left + 2)))
+    risk = _add_stop(chance, style, plan, levels)
+    risk = _add_target(chance, style, plan, levels, risk)
+    if style.startswith("trailing"):
+        risk = _add_trailing(chance, style, plan, levels)
     if style == "columns":
         risk = Risk(
             strategy_level_stop=Decimal(chance.randint(5, 30)), profit_target_pct=Decimal(chance.randint(5, 30))
         )
     product = "INTRADAY" if style == "square-off" else "MARGIN"
     return Plan(plan.strategy_id, plan.name, style, plan.expiry, plan.legs, tuple(levels), risk, product)
+
+
+def _premium(plan: Plan) -> int:
+    """What the ₹ levels are sized by, never tiny."""
+    return max(abs(net_premium_of(plan)), 20_00 * plan.legs[0].lot)
+
+
+def _add_stop(chance: random.Random, style: str, plan: Plan, levels: list[Level]) -> Risk | None:
+    if style == "stop percent":
+        levels.append(Level("stop_loss", "primary", "percentage", Decimal(chance.randint(5, 40))))
+    if style not in {"stop price", "stop and target", "tight stop", "never"}:
+        return None
+    share = {"tight stop": 0.03, "never": 40.0}.get(style, chance.uniform(0.08, 0.5))
+    risk, stored = _stored(chance, plan, round(_premium(plan) * share))
+    levels.append(Level("stop_loss", "primary", "price", stored))
+    return risk
+
+
+def _add_target(chance: random.Random, style: str, plan: Plan, levels: list[Level], risk: Risk | None) -> Risk | None:
+    if style == "target percent":
+        levels.append(Level("profit_target", "primary", "percentage", Decimal(chance.randint(5, 30))))
+    if style in {"target price", "stop and target", "never"}:
+        share = 80.0 if style == "never" else chance.uniform(0.05, 0.4)
+        risk, stored = _stored(chance, plan, round(_premium(plan) * share), risk)
+        levels.append(Level("profit_target", "primary", "price", stored))
+    return risk
+
+
+def _add_trailing(chance: random.Random, style: str, plan: Plan, levels: list[Level]) -> Risk:
+    """From entry: armed by the first paise of profit. One in three leaves the distance to its default."""
+    share = 0.000_1 if style == "trailing from entry" else chance.uniform(0.01, 0.08)
+    risk, arm = _stored(chance, plan, round(_premium(plan) * share))
+    _, distance = _stored(chance, plan, round(_premium(plan) * chance.uniform(0.01, 0.1)), risk)
+    levels.append(Level("profit_target", "trailing", "price", arm))
+    stored_loss = None if risk is None else risk.max_capital_at_risk
+    return Risk(max_capital_at_risk=stored_loss, trailing_stop=None if chance.random() < 0.33 else distance)
 
 
 def _stored(chance: random.Random, plan: Plan, amount: int, risk: Risk | None = None) -> tuple[Risk | None, Decimal]:

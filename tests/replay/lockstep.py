@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BEFORE_FIRST_ROW_S = 60
 EXITS_TAKE_AT_MOST_S = 45.0
 DEEP_LOTS = 20
+TOO_LATE = "the exits of one snapshot took longer than the recording leaves until the next"
 NEVER_SILENT = FeedPolicy(stale_after_ns=86_400 * NS_PER_S, reconnect_after_ns=86_400 * NS_PER_S)
 
 
@@ -66,19 +67,23 @@ class RecordedClock:
     def hold_at(self, monotonic_ns: int) -> None:
         """Raises AssertionError where that would turn time back: exits took longer than the recording gave them."""
         self.hold()
-        assert monotonic_ns >= self.monotonic_ns(), "the exits of one snapshot took longer than the time to the next"
+        assert monotonic_ns >= self.monotonic_ns(), TOO_LATE
         self._elapsed_ns = monotonic_ns - 10**15
 
 
 class Lockstep:
-    """Drives one run. `decided` keeps each signal with the UTC milliseconds of its decision, `levels` what was in force."""
+    """Drives one run. `decided` keeps each signal with the UTC milliseconds of its decision, `levels` what was in force.
+
+    `problem`: what stopped the replay, which ends without a word otherwise.
+    """
 
     def __init__(
         self, exchange: LocalExchange, monitor: Monitor, clock: RecordedClock, seconds_ms: Sequence[int]
     ) -> None:
-        """`seconds_ms`: the second of every row that the exchange plays, in order; `square_off_ms` is told on the dot."""
+        """`seconds_ms`: the second of every row that the exchange plays, in order. Set `square_off_ms`: it is told on the dot."""
         self.decided: dict[int, tuple[Signal, int]] = {}
         self.levels: dict[int, ExitLevels] = {}
+        self.problem: AssertionError | None = None
         self.square_off_ms = 0
         self._exchange = exchange
         self._parts = monitor.parts
@@ -94,7 +99,7 @@ class Lockstep:
         assert exchange.venue.replay is not None
         exchange.venue.replay._rows = (_deep(row, exchange) for row in exchange.venue.replay._rows)
         exchange.market.add_listener(self._note_sent)
-        exchange.feed.wait_until_taken = self._after_row  # type: ignore[method-assign]
+        exchange.feed.wait_until_taken = self._take_row  # type: ignore[method-assign]
         take, fire, read_quotes = parts.price_cache.take, parts.engine._fire, parts.fetcher._read_quotes
 
         def counted(packet, received_ns):
@@ -122,6 +127,13 @@ class Lockstep:
         subscribers = self._exchange.feed._subscribers.get(book.key, {})
         self._sent += sum(bool(mask & FULL) for mask in subscribers.values())
 
+    async def _take_row(self) -> None:
+        try:
+            await self._after_row()
+        except AssertionError as error:
+            self.problem = error
+            raise
+
     async def _after_row(self) -> None:
         """What the exchange awaits after each row. Only the end of a snapshot takes time."""
         assert self._exchange.venue.replay is not None
@@ -129,7 +141,7 @@ class Lockstep:
         if played == 1:
             self._clock.hold_at(self._clock.monotonic_of(self._seconds[0]))
             self.levels = {sid: known.levels for sid, known in self._parts.keeper.known.items()}
-        is_over = self._exchange.venue.replay.position == len(self._seconds)
+        is_over = played == len(self._seconds)
         if not is_over and self._seconds[played] == self._seconds[played - 1]:
             return
         await self._flush()
@@ -155,6 +167,7 @@ class Lockstep:
             self._clock.hold_at(min(due for due in dues if due > now))
             self._parts.runner.handle(self._parts.timer.now())
             await self._finish_exits()
+        assert self._clock.monotonic_ns() == until_ns, TOO_LATE
 
     def snapshot_of(self, at_ms: int) -> int:
         """The newest recorded second at that time; 0 before the first."""

@@ -217,51 +217,56 @@ def basis_of(plan: Plan) -> Fraction:
 
 def amounts_of(plan: Plan) -> Amounts:
     """Where a level comes from (exit_rules 3, end): rows, then columns, then the category's default."""
-    basis, most_profit, most_loss = basis_of(plan), max_profit_of(plan), max_loss_of(plan)
-    premium = abs(net_premium_of(plan))
+    most_profit, most_loss = max_profit_of(plan), max_loss_of(plan)
     risk = plan.risk or Risk()
     target_share, stop_share, days = CATEGORY.get(plan.name, NEUTRAL)
-
-    def stored(value: Decimal) -> int:
-        return round(paise(value) * basis)
-
-    def share(percent: Decimal | int, whole: int | None) -> int:
-        return round(Fraction(percent) * (whole or premium) / 100)
-
-    def default_base(whole: int | None) -> int | None:
-        if plan.name in OF_PREMIUM:
-            return premium
-        if plan.name in OF_CREDIT and net_premium_of(plan) > 0:
-            return premium
-        return whole
-
-    def of_rows(kind: str, whole: int | None) -> Iterator[int]:
-        for level in plan.levels:
-            if level.exit_type == kind and level.level_name == "primary":
-                yield stored(level.value) if level.trigger_type == "price" else share(level.value, whole)
-
-    stops = list(of_rows("stop_loss", most_loss))
-    if risk.strategy_level_stop:
-        stops.append(share(risk.strategy_level_stop, most_loss))
-    stops.append(share(stop_share, default_base(most_loss)))
-    targets = list(of_rows("profit_target", most_profit))
-    if risk.profit_target_pct:
-        targets.append(share(risk.profit_target_pct, most_profit))
-    targets.append(share(target_share, default_base(most_profit)))
-    arm = distance = None
-    for level in plan.levels:
-        if level.level_name == "trailing":
-            arm = stored(level.value)
-            distance = stored(risk.trailing_stop) if risk.trailing_stop else share(10, most_profit)
-    day_rows = [level for level in plan.levels if level.exit_type == "time_exit"]
+    stops = [_amount_of_row(plan, row, most_loss) for row in _rows_of(plan, "stop_loss", "primary")]
+    stops += [_share(plan, percent, most_loss) for percent in (risk.strategy_level_stop,) if percent]
+    stops.append(_share(plan, stop_share, _default_base(plan, most_loss)))
+    targets = [_amount_of_row(plan, row, most_profit) for row in _rows_of(plan, "profit_target", "primary")]
+    targets += [_share(plan, percent, most_profit) for percent in (risk.profit_target_pct,) if percent]
+    targets.append(_share(plan, target_share, _default_base(plan, most_profit)))
+    arm, distance = _trailing(plan, risk, most_profit)
     return Amounts(
         stop=_first_within(stops, most_loss, else_last=True),
         arm=arm,
         distance=distance,
         target=_first_within(targets, most_profit, else_last=False),
-        dte=next((int(row.value) for row in day_rows if "theta" not in row.level_name), days),
-        theta=next((int(row.value) for row in day_rows if "theta" in row.level_name), None),
+        dte=next((int(row.value) for row in _rows_of(plan, "time_exit", "primary")), days),
+        theta=next((int(row.value) for row in _rows_of(plan, "time_exit", "theta_exit")), None),
     )
+
+
+def _rows_of(plan: Plan, kind: str, name: str) -> list[Level]:
+    return [level for level in plan.levels if (level.exit_type, level.level_name) == (kind, name)]
+
+
+def _amount_of_row(plan: Plan, row: Level, most: int | None) -> int:
+    return _stored(plan, row.value) if row.trigger_type == "price" else _share(plan, row.value, most)
+
+
+def _stored(plan: Plan, rupees: Decimal) -> int:
+    return round(paise(rupees) * basis_of(plan))
+
+
+def _share(plan: Plan, percent: Decimal | int, whole: int | None) -> int:
+    """Per cent of max loss or max profit where that is finite, of the net premium otherwise."""
+    return round(Fraction(percent) * (whole or abs(net_premium_of(plan))) / 100)
+
+
+def _default_base(plan: Plan, most: int | None) -> int | None:
+    is_credit = net_premium_of(plan) > 0
+    if plan.name in OF_PREMIUM or (plan.name in OF_CREDIT and is_credit):
+        return abs(net_premium_of(plan))
+    return most
+
+
+def _trailing(plan: Plan, risk: Risk, most_profit: int | None) -> tuple[int | None, int | None]:
+    """The row arms; the distance is the column's, or 10 % of max profit."""
+    for row in _rows_of(plan, "profit_target", "trailing"):
+        distance = _stored(plan, risk.trailing_stop) if risk.trailing_stop else _share(plan, 10, most_profit)
+        return _stored(plan, row.value), distance
+    return None, None
 
 
 def _first_within(amounts: list[int], most: int | None, *, else_last: bool) -> int | None:
@@ -294,6 +299,7 @@ class Watcher:
         self._clean: dict[int, bool] = {}
         self._breaches: dict[str, _Breach] = {}
         self._peak: int | None = 0 if amounts.arm == 0 else None
+        self._told_ms = 0
 
     def watch(self, rows: list[Row], start_ms: int) -> Exit | None:
         """`rows` are all of the day's; `start_ms` is when the clock is first told, before the first of them."""
@@ -320,8 +326,6 @@ class Watcher:
             found = self._judge(now, None)
             if found is not None:
                 return found
-
-    _told_ms = 0
 
     def _take(self, row: Row) -> Exit | None:
         before = self._quotes.get(row.security_id)

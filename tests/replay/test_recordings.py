@@ -13,6 +13,7 @@ import contextlib
 import csv
 import gzip
 import sqlite3
+import sys
 from collections import Counter
 from datetime import date, datetime, time
 from pathlib import Path
@@ -176,7 +177,8 @@ async def test_every_exit_of_a_recorded_day_is_the_one_a_slow_calculation_has(
         async with running(monitor) as task:
             playing = exchange.venue.replay
             assert playing is not None
-            await eventually(lambda: playing.finished.is_set() or task.done(), within_s=100)
+            await eventually(lambda: playing.finished.is_set() or steps.problem or task.done(), within_s=100)
+            assert steps.problem is None, steps.problem
         assert await task == 0
         net = exchange.state()["net"]
 
@@ -227,7 +229,7 @@ def test_the_book_of_a_recorded_day_asks_every_rule(recording: Recording) -> Non
 
 
 def print_table(recording: Recording, book: Book, expected: dict[int, Exit | None]) -> None:
-    counts = Counter("never" if found is None else found.rule for found in expected.values())
-    print(f"\n{recording.name}: {len(book.plans)} positions, {len(book.rows)} rows")
-    for rule, count in counts.most_common():
-        print(f"  {rule:<14} {count:>3}")
+    counts = Counter("no exit" if found is None else found.rule for found in expected.values())
+    lines = [f"{recording.name}: {len(book.plans)} positions, {len(book.rows)} rows; exits by rule"]
+    lines += [f"  {rule:<14} {count:>3}" for rule, count in counts.most_common()]
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")
