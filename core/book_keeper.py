@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.model.commands import Alert, Severity
 from core.model.errors import ConfigurationError, DecodeError, StoreError, TransportError
 from core.model.events import PositionGone, PositionOpened
-from core.model.session_time import ist_datetime
+from core.model.session_time import NS_PER_S, ist_datetime
 from core.position_book import Book, build_book, guarded_rows, wanted_keys
 
 if TYPE_CHECKING:
@@ -25,15 +25,20 @@ if TYPE_CHECKING:
     from core.stores.base import TradeStore
 
 _log = logging.getLogger(__name__)
+_ASK_AGAIN_NS: Final = 60 * NS_PER_S
+"""An instrument that the master does not hold is looked for again after this: the master is large, and read whole."""
 
 
 def position_tag(position: Position) -> str:
-    """Name under which a peak is remembered: the same rows, the same peak."""
-    return f"{position.strategy_id}:{','.join(str(leg.row_id) for leg in position.legs)}"
+    """Name under which a peak is remembered: the same units at the same entry, the same peak."""
+    legs = ",".join(f"{leg.row_id}/{leg.units:+d}/{leg.entry}" for leg in position.legs)
+    return f"{position.strategy_id}:{legs}"
 
 
 class BookKeeper:
     """`read` is called at start and after every noticed change. An error leaves the book as it was.
+
+    `is_reading`: the newest read came to a book.
 
     `on_positions` hears of the positions before the engine does, `on_read` is called after it has heard of all.
     """
@@ -61,8 +66,9 @@ class BookKeeper:
         self.on_positions: Callable[[tuple[Position, ...]], None] = lambda _: None
         self.on_read: Callable[[], None] = lambda: None
         self._turn = asyncio.Lock()
-        self._told_error = ""
+        self._told_errors: set[str] = set()
         self._instruments: dict[InstrumentKey, Instrument] = {}
+        self._missed_ns: dict[InstrumentKey, int] = {}
 
     async def read(self) -> None:
         """Read everything open and tell the engine the difference.
@@ -70,19 +76,46 @@ class BookKeeper:
         Raises StoreError or TransportError from the store, and DecodeError or TransportError from the instrument master.
         """
         async with self._turn:
-            await self._read()
+            has_read = False
+            try:
+                await self._read()
+                has_read = True
+            finally:
+                self.is_reading = has_read
 
     async def _read(self) -> None:
-        self.is_reading = False
         snapshot = await self._store.read_snapshot()
-        missing = wanted_keys(snapshot.trades) - self._instruments.keys()
-        if missing:
-            loaded = await self._source.load(missing)
-            self._instruments.update(loaded.master.instruments)
+        await self._load_instruments(wanted_keys(snapshot.trades))
         today = ist_datetime(self._clock.utc_ns()).date()
         last_good = guarded_rows(booked.position for booked in self.known.values())
-        self.is_reading = True
         self._take(build_book(snapshot, self._instruments, self._rules, today, last_good))
+
+    async def _load_instruments(self, wanted: frozenset[InstrumentKey]) -> None:
+        """Look up what is not known yet. While something is known, a missing master sets new rows aside and no more."""
+        now = self._clock.monotonic_ns()
+        self._missed_ns = {key: missed for key, missed in self._missed_ns.items() if key in wanted}
+        missing = {key for key in wanted - self._instruments.keys() if self._is_due(key, now)}
+        if not missing:
+            return
+        try:
+            loaded = await self._source.load(missing)
+        except (TransportError, DecodeError, ConfigurationError) as error:
+            if not self._instruments:
+                raise
+            self._tell("instrument master not readable", f"rows of new contracts cannot be guarded: {error}")
+        else:
+            self._instruments.update(loaded.master.instruments)
+            self._told_errors.discard("instrument master not readable")
+        self._missed_ns.update(dict.fromkeys(missing - self._instruments.keys(), now))
+
+    def has_missing_due(self) -> bool:
+        """Whether it is time to look again for an instrument that the master did not hold."""
+        now = self._clock.monotonic_ns()
+        return any(self._is_due(key, now) for key in self._missed_ns)
+
+    def _is_due(self, key: InstrumentKey, now_ns: int) -> bool:
+        missed_ns = self._missed_ns.get(key)
+        return missed_ns is None or now_ns - missed_ns >= _ASK_AGAIN_NS
 
     async def follow(self) -> None:
         """Re-read after every change the store notices, for ever."""
@@ -95,12 +128,17 @@ class BookKeeper:
         try:
             await self.read()
         except (StoreError, TransportError, DecodeError, ConfigurationError) as error:
-            text = f"the positions stay as last read: {error}"
-            if text != self._told_error:
-                self._runner.carry_out((Alert(Severity.PAGE, "trades not readable", text),))
-            self._told_error = text
+            self._tell("trades not readable", f"the positions stay as last read: {error}")
         else:
-            self._told_error = ""
+            self._told_errors.discard("trades not readable")
+
+    def _tell(self, subject: str, text: str) -> None:
+        """Page once until it is over: every poll of a broken file would find another wording for it."""
+        if subject in self._told_errors:
+            _log.warning("%s: %s", subject, text)
+            return
+        self._told_errors.add(subject)
+        self._runner.carry_out((Alert(Severity.PAGE, subject, text),))
 
     def _take(self, book: Book) -> None:
         self._tell_set_aside(book)
@@ -109,7 +147,8 @@ class BookKeeper:
         # The paper account and the subscriptions learn of a position before its guard can fire.
         self.on_positions(tuple(booked.position for booked in book.positions))
         for strategy_id in self.known.keys() - found.keys():
-            del self.known[strategy_id]
+            position = self.known.pop(strategy_id).position
+            _log.info("no open row of %s (%d) any more", position.strategy_name, strategy_id)
             self._runner.handle(PositionGone(strategy_id, now))
         for strategy_id, booked in found.items():
             if self.known.get(strategy_id) != booked:

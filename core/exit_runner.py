@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from core.brokers.base import Accepted, Refused, Unknown
 from core.model import commands as cmd
 from core.model import events as ev
-from core.model.errors import DecodeError, MonitorError, RefusedError, StoreError, TransportError
+from core.model.errors import DecodeError, RefusedError, StoreError, TransportError
 from core.model.journal_records import ExitStarted
 from core.model.orders import Refusal
 from core.model.signals import Mode
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _READ_ERRORS = (TransportError, RefusedError, DecodeError)
 _STORE_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_RISK_EVENT_TRIES: Final = 3
+_KEPT_ALERTS: Final = 200
 _LEVELS = {
     cmd.Severity.INFO: logging.INFO,
     cmd.Severity.WARNING: logging.WARNING,
@@ -44,8 +48,8 @@ class ExitRunner:
     """The one owner of the engine: every fact goes through `handle` or `on_quote`.
 
     `spawn` starts a supervised task; an exception in one ends the program. `ask_prices` asks REST for quotes.
-    `in_flight` are the tasks that a clean end waits for: journal writes and orders on the wire. `on_deadline` is called
-    whenever the engine may want the time earlier than before.
+    `in_flight` are the tasks that a clean end waits for: orders on the wire and what has to be written. `on_deadline` is
+    called whenever the engine may want the time earlier than before. `alerts` keeps the newest, `alert_count` counts all.
     """
 
     def __init__(
@@ -60,7 +64,8 @@ class ExitRunner:
         spawn: Callable[[Coroutine[None, None, None]], object],
     ) -> None:
         self.engine = engine
-        self.alerts: list[cmd.Alert] = []
+        self.alerts: deque[cmd.Alert] = deque(maxlen=_KEPT_ALERTS)
+        self.alert_count = 0
         self.changed = asyncio.Event()
         self.in_flight: set[asyncio.Task[None]] = set()
         self._broker = broker
@@ -72,7 +77,9 @@ class ExitRunner:
         self.on_deadline: Callable[[], None] = lambda: None
         self.ask_prices: Callable[[Sequence[InstrumentKey]], None] = lambda _: None
         self._told_feed: set[str] = set()
+        self._told_records: set[str] = set()
         self._backlog: list[JournalRecord] = []
+        self._is_journal_down = False
         self._journal_turn = asyncio.Lock()
 
     def on_quote(self, quote: Quote) -> None:
@@ -126,27 +133,42 @@ class ExitRunner:
         self._wait_for_me()
         async with self._journal_turn:
             self._backlog.extend(records)
-            batch = list(self._backlog)
-            durable_ns = 0
-            try:
-                durable_ns = await self._journal.write(batch)
-            except (TransportError, StoreError) as error:
-                problem: MonitorError | None = error
-            else:
-                problem = None
-                del self._backlog[: len(batch)]
-        if problem is None:
+            durable_ns = await self._write_backlog()
+        if durable_ns is not None:
             self._start(others, durable_ns)
             return
-        self._alert(
-            cmd.Alert(cmd.Severity.PAGE, "exit journal not writable", f"no order is sent without it: {problem}")
-        )
+        self._start([command for command in others if not isinstance(command, cmd.SubmitOrder)], 0)
         await asyncio.sleep(_STORE_RETRY_S[0])
         for command in others:
             if isinstance(command, cmd.SubmitOrder):
-                corr, why = command.intent.correlation_id, "its journal record is not on disk"
-                self.handle(ev.OrderRefused(corr, Refusal.NOT_SENT, why, self.clock.monotonic_ns()))
-        self._start([command for command in others if not isinstance(command, cmd.SubmitOrder)], 0)
+                self._do_not_send(command, "its journal record is not on disk")
+
+    async def flush(self) -> None:
+        """Try again to write the records that could not be written. Raises nothing that a disk does."""
+        if self._backlog:
+            async with self._journal_turn:
+                await self._write_backlog()
+
+    async def _write_backlog(self) -> int | None:
+        """Write what waits, in its order; the monotonic ns at which it was on disk, None when it is not."""
+        batch = list(self._backlog)
+        try:
+            durable_ns = await self._journal.write(batch)
+        except (TransportError, StoreError) as error:
+            if not self._is_journal_down:
+                text = f"no order is sent without it: {error}"
+                self._alert(cmd.Alert(cmd.Severity.PAGE, "exit journal not writable", text))
+            self._is_journal_down = True
+            return None
+        del self._backlog[: len(batch)]
+        if self._is_journal_down:
+            self._alert(cmd.Alert(cmd.Severity.INFO, "exit journal writable again", f"{len(batch)} records written"))
+        self._is_journal_down = False
+        return durable_ns
+
+    def _do_not_send(self, command: cmd.SubmitOrder, reason: str) -> None:
+        now = self.clock.monotonic_ns()
+        self.handle(ev.OrderRefused(command.intent.correlation_id, Refusal.NOT_SENT, reason, now))
 
     def _wait_for_me(self) -> None:
         task = asyncio.current_task()
@@ -161,6 +183,8 @@ class ExitRunner:
                     self._alert(command)
                 case cmd.RequestQuotes(keys):
                     self.ask_prices(keys)
+                case cmd.SubmitOrder() if self.engine.desk.stopping:
+                    self._do_not_send(command, "the monitor is stopping")
                 case cmd.SubmitOrder():
                     self._spawn(self._submit(command, durable_ns))
                 case cmd.CloseRows():
@@ -172,6 +196,7 @@ class ExitRunner:
 
     def _alert(self, alert: cmd.Alert) -> None:
         self.alerts.append(alert)
+        self.alert_count += 1
         _log.log(_LEVELS[alert.severity], "%s: %s", alert.subject, alert.text)
 
     async def _submit(self, command: cmd.SubmitOrder, durable_ns: int) -> None:
@@ -195,12 +220,11 @@ class ExitRunner:
                 _log.warning("order %s: outcome unknown: %s", corr, reason)
                 self.handle(ev.OrderOutcomeUnknown(corr, reason, now))
 
-    async def ask(self, command: cmd.Command) -> None:
-        """Put one question to the broker and hand the answer to the engine."""
-        await self._ask_broker(command)
+    async def ask(self, command: cmd.Command) -> str:
+        """Put one question to the broker and hand the answer to the engine. "" when it was answered, else what failed.
 
-    async def _ask_broker(self, command: cmd.Command) -> None:
-        """Every read ends in exactly one event; an error ends in BrokerReadFailed, never in a guess."""
+        Every read ends in one event; an error ends in BrokerReadFailed, never in a guess.
+        """
         correlation_id = getattr(command, "correlation_id", "")
         try:
             await self._read(command)
@@ -208,6 +232,11 @@ class ExitRunner:
             _log.warning("%s failed: %s", type(command).__name__, error)
             now = self.clock.monotonic_ns()
             self.handle(ev.BrokerReadFailed(type(command).__name__, str(error), now, correlation_id))
+            return str(error)
+        return ""
+
+    async def _ask_broker(self, command: cmd.Command) -> None:
+        await self.ask(command)
 
     async def _read(self, command: cmd.Command) -> None:
         broker, clock = self._broker, self.clock
@@ -239,7 +268,9 @@ class ExitRunner:
         corr, clock = command.correlation_id, self.clock
         found = await self._broker.find_order(corr)
         if found is not None:
-            self.handle(ev.OrderReported(found, clock.monotonic_ns()))
+            if found.correlation_id not in {corr, ""}:
+                raise DecodeError(f"expected the order with correlation id {corr}, received {found.correlation_id}")
+            self.handle(ev.OrderReported(replace(found, correlation_id=corr), clock.monotonic_ns()))
             return
         reports = await self._broker.read_orders()
         self.handle(ev.OrderBookRead(reports, requested_ns, clock.monotonic_ns()))
@@ -251,28 +282,33 @@ class ExitRunner:
         self.handle(ev.OrderAbsenceSeen(corr, unexplained, requested_ns, clock.monotonic_ns()))
 
     async def _record(self, record: ExitRecord) -> None:
+        """Append to exit_executions.json until it is there; again is right, an exit is in it once."""
+        self._wait_for_me()
         tries = 0
         while True:
             try:
                 await self._records.append(record)
             except TransportError as error:
-                if tries == 0:
-                    self._alert(
-                        cmd.Alert(cmd.Severity.WARNING, f"exit record of {record.exit_id} not written", str(error))
-                    )
+                if record.exit_id not in self._told_records:
+                    self._told_records.add(record.exit_id)
+                    subject = f"exit record of {record.exit_id} not written"
+                    self._alert(cmd.Alert(cmd.Severity.WARNING, subject, str(error)))
                 await asyncio.sleep(_STORE_RETRY_S[min(tries, len(_STORE_RETRY_S) - 1)])
                 tries += 1
             else:
                 return
 
     async def _close_rows(self, command: cmd.CloseRows) -> None:
-        """Write the rows until the store confirms. Simulation leaves live rows alone."""
+        """Write the rows until the store confirms. Simulation leaves live rows alone.
+
+        The exit's line is written here too: after a restart nobody else would.
+        """
+        self._wait_for_me()
         record = command.record
         tries = 0
         while record.mode is Mode.LIVE:
             try:
                 await self._store.close_rows(record)
-                await self._store.record_risk_event(record)
                 break
             except (StoreError, TransportError) as error:
                 pause = _STORE_RETRY_S[min(tries, len(_STORE_RETRY_S) - 1)]
@@ -281,4 +317,20 @@ class ExitRunner:
                     text = f"the position is closed at the broker; the rows follow when the store answers: {error}"
                     self._alert(cmd.Alert(cmd.Severity.WARNING, f"rows of {record.exit_id} not written", text))
                 await asyncio.sleep(pause)
+        if record.mode is Mode.LIVE:
+            await self._record_risk_event(record)
+        await self._record(record)
         self.handle(ev.RowsClosed(record.exit_id, self.clock.monotonic_ns()))
+
+    async def _record_risk_event(self, record: ExitRecord) -> None:
+        """A table for reports, which must not keep a closed exit open: after a few failures a person is told instead."""
+        problem = ""
+        for pause in _STORE_RETRY_S[:_RISK_EVENT_TRIES]:
+            try:
+                await self._store.record_risk_event(record)
+            except (StoreError, TransportError) as error:
+                problem = str(error)
+                await asyncio.sleep(pause)
+            else:
+                return
+        self._alert(cmd.Alert(cmd.Severity.WARNING, f"risk event of {record.exit_id} not written", problem))

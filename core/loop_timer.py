@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BEAT_NS: Final = NS_PER_S // 4
 _SHORTEST_NS: Final = NS_PER_S // 1_000
+_STANDSTILL_NS: Final = NS_PER_S // 100
+"""Pause when telling the time has left a deadline that is already past: a spinning loop would starve the sockets."""
 
 
 class LoopTimer:
@@ -71,4 +73,6 @@ class LoopTimer:
         self._tell(now)
         wake = self._next_wake_ns()
         beat = now.at_ns + BEAT_NS
+        if wake is not None and wake <= now.at_ns:
+            wake = self._clock.monotonic_ns() + _STANDSTILL_NS
         self._schedule(beat if wake is None else min(wake, beat))

@@ -9,13 +9,13 @@ import logging
 import signal
 from typing import TYPE_CHECKING, Final
 
-from core.book_keeper import position_tag
 from core.clock import SystemClock
+from core.exits.exit_lifecycle import ExitState
 from core.exits.restore import fold
-from core.model.commands import Alert, ReadOrderBook, ReadPositions, Severity
+from core.house_keeping import HouseKeeping
+from core.model.commands import ReadOrderBook, ReadPositions
 from core.model.errors import RefusedError, StoreError, TransportError
 from core.model.events import StopRequested
-from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
 from core.monitor_parts import Parts, build_parts, check_settings
 from core.run_statistics import view_of
@@ -23,8 +23,10 @@ from core.state_dir import StateDirLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from core.clock import Clock
+    from core.exits.running_exit import RunningExit
     from core.model.commands import Command
     from core.monitor_view import MonitorView
     from core.options import Options
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _WIND_DOWN_S: Final = 6.0
 _FIRST_PRICES_S: Final = 6.0
-_SHOW_EVERY_S: Final = 1.0
-_UNPROTECTED_AFTER_S: Final = 5.0
+_ONCE_AT_MOST_S: Final = 300.0
+_ORDER_BOOK_PAUSES_S: Final = (0.5, 1.0, 2.0, 0.0)
 _GC_THRESHOLD: Final = 50_000
 
 
@@ -75,21 +77,45 @@ class Monitor:
         self._short_tasks: set[asyncio.Task[None]] = set()
         self._long_tasks: list[asyncio.Task[None]] = []
         self._started_ns = clock.monotonic_ns()
-        self._told_unprotected: set[int] = set()
+        self._is_over = False
         self.parts: Parts = build_parts(options, settings, clock, self._spawn)
+        self._house = HouseKeeping(self.parts, show, self._started_ns)
 
     async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        broken: asyncio.Future[None] = loop.create_future()
+        loop.set_exception_handler(_ender_of(broken))
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._listen_to_signals()
-                await self._start()
-                await self._until_done()
+                self._keep(_raise_from(broken), "callbacks")
+                if self._options.duration_s is not None:
+                    loop.call_later(self._options.duration_s, self.stop)
+                if await self._start_unless_stopped():
+                    await self._until_done()
                 await self._wind_down()
         finally:
+            self._is_over = True
             await self._close()
+            loop.set_exception_handler(None)
         self._show(view_of(self.parts, self._started_ns))
         return 3 if self.parts.engine.unresolved else 0
+
+    async def _start_unless_stopped(self) -> bool:
+        """Start up; False when the end was asked for meanwhile: a broker that does not answer must not delay it."""
+        start, stop = asyncio.ensure_future(self._start()), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((start, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (start, stop):
+                task.cancel()
+            # Awaited also when cancelled: what it has opened is closed only after it has let go.
+            await asyncio.wait((start, stop))
+        if start.cancelled():
+            return False
+        start.result()
+        return True
 
     def stop(self) -> None:
         """Ask for a clean end: no new trigger; broker orders stay as they are."""
@@ -98,6 +124,10 @@ class Monitor:
     def _spawn(self, work: Coroutine[None, None, None]) -> object:
         if self._group is None:
             raise RuntimeError("expected a running monitor to start a task in")
+        if self._is_over:
+            # A socket that closes at the end still calls back. What it calls for is the next start's business.
+            work.close()
+            return None
         task = self._group.create_task(work)
         self._short_tasks.add(task)
         task.add_done_callback(self._short_tasks.discard)
@@ -117,6 +147,9 @@ class Monitor:
     async def _start(self) -> None:
         """Store and broker first (they can refuse), then the journal, then positions, then prices, then the clock."""
         parts = self.parts
+        if self._options.plan:
+            # From the first moment: a plan must not begin what it is asked about.
+            parts.engine.handle(StopRequested(self._clock.monotonic_ns()))
         await parts.store.open()
         await parts.market.open()
         await self._check_live()
@@ -134,7 +167,8 @@ class Monitor:
             self._keep(parts.order_updates.run(), "order updates")
         parts.timer.start()
         self._keep(parts.keeper.follow(), "trade changes")
-        self._keep(self._house_keeping(), "house-keeping")
+        self._keep(self._house.re_read(), "re-reads")
+        self._keep(self._house.run(), "house-keeping")
         # What was built so far lives to the end: a collection that walks it would stall the ticks for milliseconds.
         gc.collect()
         gc.freeze()
@@ -165,28 +199,38 @@ class Monitor:
     async def _read_broker(self) -> None:
         """Order book before anything can fire: it says which correlation ids are taken and what others are doing."""
         runner = self.parts.runner
-        await runner.ask(ReadOrderBook())
+        problem = ""
+        for pause in _ORDER_BOOK_PAUSES_S:
+            problem = await runner.ask(ReadOrderBook())
+            if not problem or self.parts.mode is not Mode.LIVE:
+                break
+            await asyncio.sleep(pause)
+        else:
+            raise TransportError(f"expected the order book, without which no order may be sent: {problem}")
         await runner.ask(ReadPositions())
 
     async def _until_done(self) -> None:
-        options = self._options
-        if options.prints_once:
+        if self._options.prints_once:
             await self._once()
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(options.duration_s):
-                await self._stop.wait()
+        else:
+            await self._stop.wait()
 
     async def _once(self) -> None:
         """Wait for prices, let spreads settle and suspects be confirmed, finish the exits that were started."""
         parts = self.parts
-        if self._options.plan:
-            parts.engine.desk.stopping = True
         await self._wait(_FIRST_PRICES_S, lambda: all(parts.price_cache.quote(key) for key in parts.cache.keys()))  # noqa: SIM118  a method, not a dict
         settle_ms = max(parts.settings.leg_settle_ms, parts.settings.stop_confirm_max_ms) + 300
         await self._wait(settle_ms / 1_000, lambda: self._options.plan)
-        limit = self._options.duration_s
-        await self._wait(limit, lambda: parts.engine.is_idle)
+        await self._wait(_ONCE_AT_MOST_S, self._is_settled)
+
+    def _is_settled(self) -> bool:
+        """Every exit is finished and written, or waits for a person or for the market."""
+        desk = self.parts.engine.desk
+        return not desk.unwritten and all(self._is_stuck(running) for running in desk.exits.values())
+
+    def _is_stuck(self, running: RunningExit) -> bool:
+        is_waiting = running.state is ExitState.HALTED or self.parts.engine.desk.session_open is not True
+        return is_waiting and not any(attempt.is_live for attempt in running.attempts) and not running.is_flat
 
     async def _wait(self, limit_s: float | None, is_done: Callable[[], object]) -> None:
         """Until `is_done`, the limit, or a request to stop."""
@@ -198,68 +242,20 @@ class Monitor:
                         async with asyncio.timeout(0.1):
                             await self.parts.runner.changed.wait()
 
-    async def _house_keeping(self) -> None:
-        """What is due about once a second and decides nothing: the view, peaks, unprotected positions, re-reads."""
-        parts = self.parts
-        next_read_ns = self._clock.monotonic_ns() + int(self._options.interval_s * NS_PER_S)
-        while True:
-            parts.subscribe()
-            if not self._options.prints_once:
-                self._show(view_of(parts, self._started_ns))
-            if parts.feed is not None:
-                parts.feed.market(is_open=parts.engine.desk.session_open is not False)
-            self._look_after_prices()
-            await self._save_peaks()
-            if self._clock.monotonic_ns() >= next_read_ns:
-                next_read_ns += int(self._options.interval_s * NS_PER_S)
-                await parts.keeper.read_or_keep()
-            await asyncio.sleep(_SHOW_EVERY_S)
-
-    def _look_after_prices(self) -> None:
-        """Ask REST for what the feed leaves out, and tell a person of every position without usable prices."""
-        parts, now = self.parts, self._clock.monotonic_ns()
-        wanted = {key for guard in parts.engine.guards.values() for key in guard.keys_to_ask(now)}
-        if wanted:
-            parts.fetcher.ask(wanted)
-        if parts.engine.desk.session_open is not True or now - self._started_ns < _UNPROTECTED_AFTER_S * NS_PER_S:
-            return
-        for strategy_id, guard in parts.engine.guards.items():
-            is_blind = guard.booked.pnl is None or bool(guard.stale_keys(now))
-            if not is_blind:
-                self._told_unprotected.discard(strategy_id)
-            elif strategy_id not in self._told_unprotected:
-                self._told_unprotected.add(strategy_id)
-                name = guard.booked.position.strategy_name
-                text = guard.assessment().reason
-                parts.runner.carry_out((Alert(Severity.PAGE, f"{name} ({strategy_id}) is unprotected", text),))
-
-    async def _save_peaks(self) -> None:
-        """Peaks are written behind the ticks: a crash loses at most the last second of a rise."""
-        parts = self.parts
-        found = {
-            position_tag(guard.booked.position): guard.peak
-            for guard in parts.engine.guards.values()
-            if guard.peak is not None
-        }
-        new = {tag: (peak, True) for tag, peak in found.items() if parts.peaks.get(tag) != peak}
-        if new and not self._options.plan:
-            try:
-                await parts.journal.save_peaks(new)
-            except (TransportError, StoreError) as error:
-                _log.warning("peaks not saved, tried again in a second: %s", error)
-                return
-            parts.peaks.update({tag: peak for tag, (peak, _) in new.items()})
-
     async def _wind_down(self) -> None:
         """No new trigger and no new order; answers that are under way are waited for, then everything stops."""
         parts = self.parts
         parts.runner.handle(StopRequested(self._clock.monotonic_ns()))
-        deadline = asyncio.timeout(_WIND_DOWN_S)
         with contextlib.suppress(TimeoutError):
-            async with deadline:
+            async with asyncio.timeout(_WIND_DOWN_S):
+                # A task that was begun in this very turn names itself in the next.
+                await asyncio.sleep(0)
                 while parts.runner.in_flight:
                     await asyncio.wait(set(parts.runner.in_flight))
+                await parts.runner.flush()
+                await self._house.save_peaks()
         parts.timer.stop()
+        self._is_over = True
         for task in (*self._long_tasks, *self._short_tasks):
             task.cancel()
 
@@ -272,3 +268,21 @@ class Monitor:
                 await close()
             except (TransportError, StoreError, OSError) as error:
                 _log.warning("closing: %s", error)
+
+
+def _ender_of(broken: asyncio.Future[None]) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """A loop's exception handler: a bug in a callback ends the run as one in a task does, instead of being logged away."""
+
+    def end(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        is_ours = "handle" in context and isinstance(error, Exception) and not isinstance(error, OSError)
+        if is_ours and not broken.done():
+            broken.set_exception(error)
+        else:
+            loop.default_exception_handler(context)
+
+    return end
+
+
+async def _raise_from(broken: asyncio.Future[None]) -> None:
+    await broken

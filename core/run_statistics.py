@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 from core.model.session_time import NS_PER_S
 from core.monitor_view import ConnectionView, MonitorView, Statistics
-from core.view_builder import exited_view, position_views
+from core.view_builder import exited_view, exiting_views, guarded_view, planned_view
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.monitor_parts import Parts
     from core.monitor_view import PositionView
 
+_STEP: Final = 50
+
 
 def view_of(parts: Parts, started_ns: int) -> MonitorView:
+    """The view of this moment. `--plan` gets the rules and the orders too, which cost three times as much."""
+    guards = [guard for _, guard in sorted(parts.engine.guards.items())]
+    if parts.options.plan:
+        now = parts.timer.now()
+        return _view(parts, started_ns, [planned_view(guard, parts.engine, now) for guard in guards])
+    return _view(parts, started_ns, [guarded_view(guard) for guard in guards])
+
+
+async def view_in_steps(parts: Parts, started_ns: int) -> MonitorView:
+    """The same, without `--plan`, letting the ticks through between steps: a large book takes longer than one may wait."""
+    engine = parts.engine
+    views: list[PositionView] = []
+    for strategy_id in sorted(engine.guards):
+        guard = engine.guards.get(strategy_id)
+        if guard is not None:
+            views.append(guarded_view(guard))
+        if len(views) % _STEP == 0:
+            await asyncio.sleep(0)
+    # What began to exit meanwhile is shown there.
+    return _view(parts, started_ns, [view for view in views if view.position.strategy_id in engine.guards])
+
+
+def _view(parts: Parts, started_ns: int, guarded: Sequence[PositionView]) -> MonitorView:
     return MonitorView(
         mode=parts.mode,
         utc_ns=parts.clock.utc_ns(),
-        positions=(*position_views(parts.engine), *_exited(parts)),
+        positions=(*guarded, *exiting_views(parts.engine), *_exited(parts)),
         connection=_connection(parts),
         statistics=_statistics(parts, started_ns),
         set_aside=tuple(str(error) for error in parts.keeper.set_aside),
@@ -74,6 +102,6 @@ def _statistics(parts: Parts, started_ns: int) -> Statistics:
         signals=parts.engine.counts.signals,
         exits_finished=parts.engine.counts.exits_finished,
         exits_unresolved=len(parts.engine.unresolved),
-        alerts=len(parts.runner.alerts),
+        alerts=parts.runner.alert_count,
         realised_pnl=sum(realised) if len(realised) == len(known) else None,
     )

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from core.exits.exit_lifecycle import ExitState
 from core.exits.order_plan import closing_side, limit_price, slice_quantity
-from core.exits.profit_and_loss import pnl_percent
+from core.exits.profit_and_loss import days_to_expiry, pnl_percent
+from core.exits.rules import PRICE_RULES, TIME_RULES, RuleFacts
 from core.model.exit_levels import Action, Urgency
+from core.model.session_time import ist_datetime
 from core.monitor_view import PlannedOrder, PositionView, RuleLine
 
 if TYPE_CHECKING:
     from core.exits.engine import Engine
     from core.exits.position_guard import PositionGuard
+    from core.exits.rules import Verdict
     from core.exits.running_exit import RunningExit
+    from core.model.events import TimePassed
     from core.model.money import Paise
     from core.model.position import Position
     from core.model.signals import ExitRecord
     from core.position_cache_manager import BookedPosition
 
-
-def position_views(engine: Engine) -> tuple[PositionView, ...]:
-    """Guarded positions, then exits under way, each by strategy id."""
-    guarded = [_guarded(guard, engine) for _, guard in sorted(engine.guards.items())]
-    exiting = [_exiting(running, engine) for running in sorted(engine.unresolved, key=lambda r: r.strategy_id)]
-    return (*guarded, *exiting)
+_LOSS_RULES: Final = frozenset(rule.rule for rule in PRICE_RULES if rule.is_loss)
 
 
-def _guarded(guard: PositionGuard, engine: Engine) -> PositionView:
+def guarded_view(guard: PositionGuard) -> PositionView:
+    """A position under guard, without what only `--plan` shows."""
     seen = guard.assessment()
-    position = guard.booked.position
     return PositionView(
-        position=position,
+        position=guard.booked.position,
         levels=guard.levels,
         state="guarded",
         pnl=seen.pnl,
@@ -39,12 +39,36 @@ def _guarded(guard: PositionGuard, engine: Engine) -> PositionView:
         action=seen.action,
         urgency=seen.urgency,
         reason=seen.reason,
-        rules=tuple(
-            RuleLine(t.rule.value, t.level, t.pnl, one_leg_price(position, t.pnl), t.source.value)
-            for t in guard.thresholds()
-        ),
-        orders=planned_orders(guard.booked, engine),
     )
+
+
+def planned_view(guard: PositionGuard, engine: Engine, now: TimePassed) -> PositionView:
+    """The same with its rules, the orders of a full exit, and what the calendar or the clock would close at once."""
+    view = guarded_view(guard)
+    position = view.position
+    rules = tuple(
+        RuleLine(
+            t.rule.value, t.level, t.pnl, one_leg_price(position, t.pnl, is_loss=t.rule in _LOSS_RULES), t.source.value
+        )
+        for t in guard.thresholds()
+    )
+    view = replace(view, rules=rules, orders=planned_orders(guard.booked, engine))
+    due = _due_by_time(guard, now) if now.session_open is True else None
+    if due is None:
+        return view
+    return replace(view, action=due.action, urgency=due.urgency, reason=f"{due.reason}: closed at once by a start now")
+
+
+def _due_by_time(guard: PositionGuard, now: TimePassed) -> Verdict | None:
+    ist = ist_datetime(now.utc_ns)
+    days = days_to_expiry(guard.booked.position, ist.date())
+    facts = RuleFacts(guard.levels, guard.peak, days, ist.time(), now.is_trading_day)
+    return next((verdict for rule in TIME_RULES if (verdict := rule.check(facts)) is not None), None)
+
+
+def exiting_views(engine: Engine) -> tuple[PositionView, ...]:
+    """Exits under way, by strategy id."""
+    return tuple(_exiting(running, engine) for running in sorted(engine.unresolved, key=lambda r: r.strategy_id))
 
 
 def _exiting(running: RunningExit, engine: Engine) -> PositionView:
@@ -83,20 +107,20 @@ def _percent(pnl: Paise | None, position: Position) -> float | None:
     return None if share is None else float(share)
 
 
-def one_leg_price(position: Position, pnl: Paise | None) -> Paise | None:
-    """The mark (paise per unit) at which a one-leg position has this P&L; None for spreads and unknown entries.
+def one_leg_price(position: Position, pnl: Paise | None, *, is_loss: bool) -> Paise | None:
+    """The mark (paise per unit) at which a rule on this P&L fires for a one-leg position; None for other positions.
 
-    A price between two paise is given as the one further from the entry, where the rule has fired.
+    Where the exact price lies between two paise it is the one at which the rule has fired: P&L at or below the line for
+    a loss rule, at or above it for a profit rule.
     """
     if pnl is None or len(position.legs) != 1:
         return None
     leg = position.legs[0]
     if leg.entry is None:
         return None
-    exact = pnl / leg.units
-    whole = int(exact)
-    away = whole if whole == exact else whole + (1 if exact > 0 else -1)
-    return leg.entry + away
+    # A falling price makes a loss on bought units and a profit on sold ones.
+    fires_falling = is_loss is (leg.units > 0)
+    return leg.entry + (pnl // leg.units if fires_falling else -(-pnl // leg.units))
 
 
 def planned_orders(booked: BookedPosition, engine: Engine) -> tuple[PlannedOrder, ...]:

@@ -64,6 +64,7 @@ def _resolve(desk: DeskState, running: RunningExit, attempt: Attempt, at_ns: int
     if at_ns >= max(due, attempt.next_poll_ns):
         attempt.polls += 1
         attempt.poll_asked_ns = at_ns
+        desk.wake_at(at_ns + READ_DUE_NS)
         attempt.next_poll_ns = at_ns + _RESOLVE_AFTER_MS[0] * NS_PER_MS
         desk.say(ResolveOrder(attempt.intent.correlation_id, attempt.intent.holding))
     else:
@@ -78,6 +79,7 @@ def _poll(desk: DeskState, attempt: Attempt, at_ns: int) -> None:
     if at_ns >= due:
         attempt.polls += 1
         attempt.poll_asked_ns = at_ns
+        desk.wake_at(at_ns + READ_DUE_NS)
         attempt.next_poll_ns = at_ns + _POLL_AFTER_MS[0] * NS_PER_MS
         desk.say(ReadOrder(attempt.order_id, attempt.intent.correlation_id))
     else:
@@ -143,7 +145,6 @@ def take_absence(desk: DeskState, ref: AttemptRef, event: OrderAbsenceSeen) -> N
     long_enough = event.requested_ns - since >= quarantine
     if len(attempt.absences_ns) >= needed and long_enough and _net_is_unmoved(desk, attempt):
         attempt.fire(AttemptTrigger.PROVED_ABSENT, event.at_ns)
-        desk.note_end(attempt.intent.holding, event.at_ns)
         desk.record(AttemptAbsent(ref.running.exit_id, attempt.intent.correlation_id))
 
 

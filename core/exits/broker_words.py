@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from core.exits.attempt_chaser import take_absence
 from core.exits.exit_finish import is_reversed
@@ -98,9 +98,10 @@ def on_refused(desk: DeskState, event: OrderRefused) -> None:
             desk.alert(ref.running, Severity.PAGE, f"orders refused: {event.refusal.value}", event.reason)
         case Refusal.VALIDATION:
             desk.alert(ref.running, Severity.WARNING, "order refused", event.reason)
+        case _ as unreachable:
+            assert_never(unreachable)
     desk.note_sent(corr, event.at_ns)
     if attempt.fire(AttemptTrigger.REFUSED, event.at_ns):
-        desk.note_end(attempt.intent.holding, event.at_ns)
         desk.record(AttemptRefused(ref.running.exit_id, corr, event.reason))
     _pause(ref.leg, event.at_ns + pause_ns)
 

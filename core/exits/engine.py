@@ -307,7 +307,15 @@ class Engine:
     def _close_outside(self, position: Position, at_ns: int) -> None:
         reason = "the broker holds nothing of it any more"
         signal = Signal(
-            position.strategy_id, Rule.CLOSED_OUTSIDE, Action.CLOSE_POSITION, Urgency.NORMAL, None, None, None, reason, at_ns
+            position.strategy_id,
+            Rule.CLOSED_OUTSIDE,
+            Action.CLOSE_POSITION,
+            Urgency.NORMAL,
+            None,
+            None,
+            None,
+            reason,
+            at_ns,
         )
         self._watch.forget(position.strategy_id)
         self.desk.say(Alert(Severity.WARNING, f"{position.strategy_name} closed outside the monitor", reason))

@@ -128,6 +128,7 @@ def _read_positions(desk: DeskState, at_ns: int) -> None:
         desk.wake_at(due)
         return
     held.ask(at_ns)
+    desk.wake_at(at_ns + READ_DUE_NS)
     desk.say(ReadPositions())
 
 
@@ -139,6 +140,7 @@ def _read_order_book(desk: DeskState, at_ns: int) -> None:
             desk.wake_at(book.asked_ns + interval)
             return
     book.ask(at_ns)
+    desk.wake_at(at_ns + READ_DUE_NS)
     desk.say(ReadOrderBook())
 
 

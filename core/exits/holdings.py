@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.exits.desk_settings import READ_DUE_NS
+from core.exits.order_gate import reducible
 from core.model.orders import Side
 from core.model.session_time import NS_PER_MS, NS_PER_S
 
@@ -136,9 +137,9 @@ class Holdings:
         model, base = self.model(holding), self.bases.get(holding)
         if model is None or base is None or not is_listed(report, holding):
             return
-        excess = side.sign * (model.worst(side) - report.net(holding))
-        if excess < 0:
-            self.bases[holding] = base._replace(net=base.net - side.sign * excess)
+        excess = reducible(side, model.worst(side)) - reducible(side, report.net(holding))
+        if excess > 0:
+            self.bases[holding] = base._replace(net=base.net + side.sign * excess)
 
     def model(self, holding: HoldingKey) -> NetRange | None:
         """Expected net; None before the holding has a base."""

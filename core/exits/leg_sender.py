@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def send_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> None:
     """Order whatever of the leg is neither closed nor reserved, if everything allows it now."""
-    if leg.state is not LegState.OPEN or leg.remaining <= 0 or not _may_send(desk, running, leg):
+    if leg.state is not LegState.OPEN or leg.free <= 0 or not _may_send(desk, running, leg):
         return
     if at_ns < leg.next_send_ns:
         desk.wake_at(leg.next_send_ns)
@@ -85,7 +85,7 @@ def _closable(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int
         return 0
     side, net = leg.side, held.report.net(holding)
     units = closable_quantity(side, leg.free, net, model.worst(side), desk.reserved(holding, side.sign))
-    if units == 0 and leg.free > 0 and held.foreign_leaves(holding, side.sign):
+    if units == 0 and held.foreign_leaves(holding, side.sign):
         desk.order_book_wanted = True
         text = f"it may close {leg.leg.instrument.symbol} as well; the exit waits for its end"
         desk.alert(running, Severity.PAGE, "somebody else's order is in the way", text)

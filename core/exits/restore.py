@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from core.exits.desk_state import AttemptRef
 from core.exits.exit_lifecycle import AttemptState, AttemptTrigger, ExitState
@@ -81,6 +81,8 @@ def _apply(restored: Restored, record: JournalRecord, desk: DeskState, at_ns: in
             restored.closed_rows.update(leg.row_id for leg in exit_record.legs)
         case RowsWritten(exit_id):
             restored.unwritten.pop(exit_id, None)
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def _start(restored: Restored, record: ExitStarted, desk: DeskState, at_ns: int) -> None:

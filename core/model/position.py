@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class BrokerPosition:
     sell_average: Paise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PositionReport:
     """The broker's whole position list as read in one call. A failed read never becomes one of these.
 
@@ -96,4 +97,11 @@ class PositionReport:
 
     def net(self, holding: HoldingKey) -> int:
         """Signed units the broker reports for the holding; 0 when a successful read does not list it."""
-        return sum(row.net for row in self.rows if row.holding == holding)
+        return self._nets.get(holding, 0)
+
+    @cached_property
+    def _nets(self) -> dict[HoldingKey, int]:
+        nets: dict[HoldingKey, int] = {}
+        for row in self.rows:
+            nets[row.holding] = nets.get(row.holding, 0) + row.net
+        return nets

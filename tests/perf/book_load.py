@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ def load_book(folder: Path, book: BenchBook, engine: Engine) -> Loaded:
     for booked in built.positions:
         engine.handle(PositionOpened(booked.position, booked.levels, clock.monotonic_ns()))
     at.append(time.perf_counter())
-    steps = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(at)]
     if len(built.positions) != len(book.positions):
         raise RuntimeError(f"expected {len(book.positions)} positions, {len(built.positions)} were read")
     # As the book keeper: the book is kept for the comparison with the next read, the rows are not.

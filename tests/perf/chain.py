@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-POSITIONS: Final = 1_000
-INSTRUMENTS: Final = 5_000
 _CLIENT: Final = "1000000001"
 _QUIET_S: Final = 3.0
 _NS_PER_US: Final = 1_000
@@ -64,9 +63,14 @@ async def child(module: str, plan: dict[str, Any]) -> AsyncIterator[Child]:
         await process.wait()
 
 
-async def measure(rate: int, *, fresh: int, fresh_gap_s: float, stale: int = 0, stale_gap_s: float = 1.6) -> dict[str, Any]:
-    """Run the chain once. `fresh` triggers with the broker's positions at hand, then `stale` without. Gaps in seconds."""
-    book = make_book(POSITIONS, INSTRUMENTS, fresh + stale)
+async def measure(
+    rate: int, size: tuple[int, int], *, fresh: int, fresh_gap_s: float, stale: int = 0, stale_gap_s: float = 1.6
+) -> dict[str, Any]:
+    """Run the chain once, with a book of `size` (positions, instruments).
+
+    `fresh` triggers with the broker's positions at hand, then `stale` without. Gaps in seconds.
+    """
+    book = make_book(*size, fresh + stale)
     ids, singles = list(book.ids), book.singles
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
@@ -75,7 +79,7 @@ async def measure(rate: int, *, fresh: int, fresh_gap_s: float, stale: int = 0, 
             orders = await stack.enter_async_context(child("order_server", {"client_id": _CLIENT, "ids": ids}))
             feed_plan = {
                 "rate": rate, "ids": ids, "quiet_s": _QUIET_S, "fresh": singles[:fresh], "fresh_gap_s": fresh_gap_s,
-                "stale": singles[fresh:], "stale_gap_s": stale_gap_s,
+                "stale": singles[fresh : fresh + stale], "stale_gap_s": stale_gap_s,
             }  # fmt: skip
             feed = await stack.enter_async_context(child("feed_sender", feed_plan))
             order_port, feed_port = (await orders.hear(10))["port"], (await feed.hear(10))["port"]
@@ -91,7 +95,10 @@ async def measure(rate: int, *, fresh: int, fresh_gap_s: float, stale: int = 0, 
             did = await monitor.hear(_END_S)
             orders.say("stop")
             served = await orders.hear(_END_S)
-    return _figures(rate, ready, told, did, served, {"fresh": singles[:fresh], "stale": singles[fresh:]})
+    found = _figures(
+        rate, ready, told, did, served, {"fresh": singles[:fresh], "stale": singles[fresh : fresh + stale]}
+    )
+    return {"positions": size[0], "instruments": size[1]} | found
 
 
 def _environment(folder: Path, order_port: int, feed_port: int) -> dict[str, str]:
@@ -176,7 +183,7 @@ def _cpu_between(samples: Sequence[Sequence[int]], start_ns: int, end_ns: int) -
 
 
 def _cpu_at(samples: Sequence[Sequence[int]], at_ns: int) -> float:
-    for (t0, c0), (t1, c1) in zip(samples, samples[1:], strict=False):
+    for (t0, c0), (t1, c1) in pairwise(samples):
         if t0 <= at_ns <= t1:
             return c0 + (c1 - c0) * (at_ns - t0) / (t1 - t0)
     return float(samples[0][1] if samples and at_ns < samples[0][0] else samples[-1][1])

@@ -34,7 +34,9 @@ def machine() -> dict[str, str | int]:
     found = {"cpu": platform.processor() or platform.machine()}
     info = Path("/proc/cpuinfo")
     if info.exists():
-        named = (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name"))
+        named = (
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        )
         found["cpu"] = next(named, found["cpu"])
     return {
         "cpu": found["cpu"],

@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -55,8 +56,10 @@ async def run_monitor(folder: Path, environment: dict[str, str]) -> dict[str, An
     started = time.monotonic()
     running = asyncio.create_task(monitor.run())
     try:
-        while not running.done() and not is_ready(monitor) and time.monotonic() - started < _READY_S:
-            await asyncio.sleep(0.05)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_READY_S):
+                while not running.done() and not is_ready(monitor):  # noqa: ASYNC110  the monitor tells nobody
+                    await asyncio.sleep(0.05)
         ready = {"ready": is_ready(monitor), "start_s": time.monotonic() - started}
         print(json.dumps(ready), flush=True)
         samples = await _sample_until_told(running)

@@ -29,7 +29,7 @@ class Account:
         self.rows = {security_id: self._row(security_id, 0) for security_id in ids}
         self.listeners: list[asyncio.Transport] = []
 
-    def answer(self, method: str, path: str, body: bytes, at_ns: int) -> bytes:
+    def answer(self, method: str, path: str, body: bytes, at_ns: int) -> bytes:  # noqa: PLR0911  one for each request
         name = path.removeprefix("/v2/")
         self.requests[name.split("/")[0]] = self.requests.get(name.split("/")[0], 0) + 1
         match method, name:

@@ -17,9 +17,8 @@ from fractions import Fraction
 from math import gcd
 from pathlib import Path
 
-from tests.replay.oracle import Leg, Level, Plan, Risk, Row, mark_of, max_loss_of, net_premium_of, read_rows
-
-TICK = 5
+from tests.replay.oracle_levels import max_loss_of, net_premium_of
+from tests.replay.recorded import TICK, Leg, Level, Plan, Risk, Row, mark_of, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ STYLES = (
 def make_book(recording: Recording, seed: int) -> Book:
     """The same seed gives the same book. Every leg has a two-sided quote in the first snapshot of its series."""
     chance = random.Random(seed)
-    book = Book(rows=read_rows(recording.rows, TICK, _lots(recording)))
+    book = Book(rows=read_rows(recording.rows, _lots(recording)))
     first: dict[int, Row] = {}
     for row in book.rows:
         if row.last > 0:
@@ -93,9 +92,8 @@ def make_book(recording: Recording, seed: int) -> Book:
             series[contract.underlying, contract.expiry][contract.strike, contract.right] = contract
     for number in range(recording.positions):
         style = STYLES[number % len(STYLES)]
-        found = _pick(chance, series)
+        name, chosen = _pick(chance, series)
         lots = chance.choice((1, 1, 2, 3))
-        name, chosen = found
         legs = tuple(
             Leg(
                 row_id=100 * (number + 1) + at,

@@ -166,13 +166,15 @@ class Lockstep:
             dues = (until_ns, square_off_ns, until_ns if wake is None else wake)
             self._clock.hold_at(min(due for due in dues if due > now))
             self._parts.runner.handle(self._parts.timer.now())
-            await self._finish_exits()
+            if self._clock.monotonic_ns() < until_ns:
+                await self._finish_exits()
         assert self._clock.monotonic_ns() == until_ns, TOO_LATE
 
-    def snapshot_of(self, at_ms: int) -> int:
-        """The newest recorded second at that time; 0 before the first."""
+    def moment_of(self, at_ms: int) -> tuple[int, bool]:
+        """The newest recorded second at that time (0 before the first), and whether the clock had gone on since."""
         found = bisect_right(self._seconds, at_ms)
-        return self._seconds[found - 1] if found else 0
+        second = self._seconds[found - 1] if found else 0
+        return second, at_ms > second
 
 
 def _deep(row, exchange: LocalExchange):

@@ -1,8 +1,6 @@
 """When each position has to be closed: slow, plain, and written from design/exit_rules.md alone. Imports nothing of core.
 
-Money is integer paise, time is UTC milliseconds of the recording cut to the second, as the wire carries it. How the document
-is read where it leaves a choice:
-- A row without bid or ask gets the last price one tick down or up, 20 lots deep; a side without price or size is no side.
+How the document is read where it leaves a choice:
 - A price of 0 is no quote. A quote is judged when it arrives; it stays clean or suspect until the next one.
 - A breach ends when the P&L is off the line again. "Second distinct update": each suspect leg has shown other content.
 - A breach's deadlines (settling, confirmation) are looked at when they fall due, with the quotes known then.
@@ -12,105 +10,18 @@ is read where it leaves a choice:
 
 from __future__ import annotations
 
-import csv
-import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
-from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
-from math import gcd
-from pathlib import Path
+
+from tests.replay.oracle_levels import Amounts, amounts_of
+from tests.replay.recorded import TICK, Plan, Row, mark_of
 
 IST = timezone(timedelta(hours=5, minutes=30))
 SETTLE_MS, CONFIRM_MS = 100, 1_000
 HARD = Fraction(3, 2)
 JUMP_MS = 1_000
-TICK = 5
-NEUTRAL = (25, 50, 21)
-CATEGORY = {  # target %, stop %, DTE (exit_rules 3)
-    "Bull Call Spread": (50, 50, 7),
-    "Bear Call Spread": (50, 50, 7),
-    "Bull Put Spread": (50, 50, 7),
-    "Bear Put Spread": (50, 50, 7),
-    "Long Straddle": (75, 50, 10),
-    "Long Strangle": (75, 50, 10),
-    "Jade Lizard": (50, 200, 21),
-}
-OF_PREMIUM = {"Long Straddle", "Long Strangle"}
-OF_CREDIT = {"Jade Lizard"}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One recorded update. Sides are None where there is none."""
-
-    at_ms: int
-    security_id: int
-    last: int
-    bid: int | None
-    ask: int | None
-    bid_size: int
-    ask_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """`units` signed, `strike` and `entry` in paise."""
-
-    row_id: int
-    security_id: int
-    right: str
-    strike: int
-    units: int
-    lot: int
-    entry: int
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One row of strategy_exit_levels as stored: rupees, per cent or days."""
-
-    exit_type: str
-    level_name: str
-    trigger_type: str
-    value: Decimal
-    action: str = "Close entire position"
-
-
-@dataclass(frozen=True, slots=True)
-class Risk:
-    """Columns of strategy_risk_management as stored. `basis` is not stored: what the book's maker had in mind."""
-
-    max_capital_at_risk: Decimal | None = None
-    strategy_level_stop: Decimal | None = None
-    trailing_stop: Decimal | None = None
-    profit_target_pct: Decimal | None = None
-    basis: Fraction | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    strategy_id: int
-    name: str
-    style: str
-    expiry: date
-    legs: tuple[Leg, ...]
-    levels: tuple[Level, ...] = ()
-    risk: Risk | None = None
-    product: str = "MARGIN"
-
-
-@dataclass(frozen=True, slots=True)
-class Amounts:
-    """The levels of one position, whole position, paise and days. None: that rule is not in force."""
-
-    stop: int | None
-    arm: int | None
-    distance: int | None
-    target: int | None
-    dte: int
-    theta: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,44 +32,6 @@ class Exit:
     threshold: int | None
     observed: int | None
     at_ms: int
-
-
-def read_rows(path: Path, tick: int, lots: dict[int, int]) -> list[Row]:
-    """The option rows in file order."""
-    rows = []
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        for raw in csv.DictReader(file):
-            if raw["exchange_segment"] != "NSE_FNO" or int(raw["security_id"]) not in lots:
-                continue
-            last, deep = paise(raw["ltp"]), 20 * lots[int(raw["security_id"])]
-            bid = paise(raw["bid"]) if raw["bid"] else last - tick
-            ask = paise(raw["ask"]) if raw["ask"] else last + tick
-            bid_size = int(float(raw["bid_qty"])) if raw["bid_qty"] else deep
-            ask_size = int(float(raw["ask_qty"])) if raw["ask_qty"] else deep
-            at_ms = int(raw["ts_ms"]) // 1_000 * 1_000
-            rows.append(
-                Row(
-                    at_ms,
-                    int(raw["security_id"]),
-                    last,
-                    bid if bid > 0 and bid_size > 0 else None,
-                    ask if ask > 0 and ask_size > 0 else None,
-                    bid_size,
-                    ask_size,
-                )
-            )
-    return rows
-
-
-def paise(rupees: str | Decimal) -> int:
-    return int((Decimal(rupees) * 100).to_integral_value(rounding=ROUND_HALF_EVEN))
-
-
-def mark_of(row: Row) -> int:
-    """The last price clamped into the book where it has two sides (exit_rules 1)."""
-    if row.bid is None or row.ask is None or row.bid > row.ask:
-        return row.last
-    return min(max(row.last, row.bid), row.ask)
 
 
 def is_clean(row: Row, before: Row | None) -> bool:
@@ -175,107 +48,6 @@ def is_clean(row: Row, before: Row | None) -> bool:
     if before is None or row.at_ms - before.at_ms >= JUMP_MS:
         return True
     return abs(mark_of(row) - mark_of(before)) < Fraction(mark_of(before), 5)
-
-
-def net_premium_of(plan: Plan) -> int:
-    """Sold less bought: positive is a credit."""
-    return sum(-leg.units * leg.entry for leg in plan.legs)
-
-
-def _at_expiry(plan: Plan, underlying: int) -> int:
-    total = 0
-    for leg in plan.legs:
-        gain = underlying - leg.strike if leg.right == "CE" else leg.strike - underlying
-        total += leg.units * (max(gain, 0) - leg.entry)
-    return total
-
-
-def max_profit_of(plan: Plan) -> int | None:
-    """The largest payoff over a grid that holds every bend; None when the calls are net bought."""
-    if sum(leg.units for leg in plan.legs if leg.right == "CE") > 0:
-        return None
-    return max(0, *(_at_expiry(plan, price) for price in (0, *(leg.strike for leg in plan.legs))))
-
-
-def max_loss_of(plan: Plan) -> int | None:
-    if sum(leg.units for leg in plan.legs if leg.right == "CE") < 0:
-        return None
-    return max(0, *(-_at_expiry(plan, price) for price in (0, *(leg.strike for leg in plan.legs))))
-
-
-def basis_of(plan: Plan) -> Fraction:
-    """What a stored rupee amount is multiplied with: by comparing the stored max loss with the legs' own, within 5 %."""
-    sets = gcd(*(leg.units for leg in plan.legs))
-    per_lot = Fraction(sets, plan.legs[0].lot)
-    own, stored = max_loss_of(plan), None if plan.risk is None else plan.risk.max_capital_at_risk
-    if own and stored:
-        for factor in (per_lot, Fraction(sets), Fraction(1)):
-            if abs(paise(stored) * factor - own) * 20 <= own:
-                return factor
-    return per_lot
-
-
-def amounts_of(plan: Plan) -> Amounts:
-    """Where a level comes from (exit_rules 3, end): rows, then columns, then the category's default."""
-    most_profit, most_loss = max_profit_of(plan), max_loss_of(plan)
-    risk = plan.risk or Risk()
-    target_share, stop_share, days = CATEGORY.get(plan.name, NEUTRAL)
-    stops = [_amount_of_row(plan, row, most_loss) for row in _rows_of(plan, "stop_loss", "primary")]
-    stops += [_share(plan, percent, most_loss) for percent in (risk.strategy_level_stop,) if percent]
-    stops.append(_share(plan, stop_share, _default_base(plan, most_loss)))
-    targets = [_amount_of_row(plan, row, most_profit) for row in _rows_of(plan, "profit_target", "primary")]
-    targets += [_share(plan, percent, most_profit) for percent in (risk.profit_target_pct,) if percent]
-    targets.append(_share(plan, target_share, _default_base(plan, most_profit)))
-    arm, distance = _trailing(plan, risk, most_profit)
-    return Amounts(
-        stop=_first_within(stops, most_loss, else_last=True),
-        arm=arm,
-        distance=distance,
-        target=_first_within(targets, most_profit, else_last=False),
-        dte=next((int(row.value) for row in _rows_of(plan, "time_exit", "primary")), days),
-        theta=next((int(row.value) for row in _rows_of(plan, "time_exit", "theta_exit")), None),
-    )
-
-
-def _rows_of(plan: Plan, kind: str, name: str) -> list[Level]:
-    return [level for level in plan.levels if (level.exit_type, level.level_name) == (kind, name)]
-
-
-def _amount_of_row(plan: Plan, row: Level, most: int | None) -> int:
-    return _stored(plan, row.value) if row.trigger_type == "price" else _share(plan, row.value, most)
-
-
-def _stored(plan: Plan, rupees: Decimal) -> int:
-    return round(paise(rupees) * basis_of(plan))
-
-
-def _share(plan: Plan, percent: Decimal | int, whole: int | None) -> int:
-    """Per cent of max loss or max profit where that is finite, of the net premium otherwise."""
-    return round(Fraction(percent) * (whole or abs(net_premium_of(plan))) / 100)
-
-
-def _default_base(plan: Plan, most: int | None) -> int | None:
-    is_credit = net_premium_of(plan) > 0
-    if plan.name in OF_PREMIUM or (plan.name in OF_CREDIT and is_credit):
-        return abs(net_premium_of(plan))
-    return most
-
-
-def _trailing(plan: Plan, risk: Risk, most_profit: int | None) -> tuple[int | None, int | None]:
-    """The row arms; the distance is the column's, or 10 % of max profit."""
-    for row in _rows_of(plan, "profit_target", "trailing"):
-        distance = _stored(plan, risk.trailing_stop) if risk.trailing_stop else _share(plan, 10, most_profit)
-        return _stored(plan, row.value), distance
-    return None, None
-
-
-def _first_within(amounts: list[int], most: int | None, *, else_last: bool) -> int | None:
-    """A level that the legs can never reach gives way to the next source."""
-    usable = [amount for amount in amounts if amount > 0]
-    for amount in usable:
-        if most is None or amount <= most:
-            return amount
-    return usable[-1] if usable and else_last else None
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
+import re
 import sqlite3
 import sys
 from collections import Counter
@@ -33,11 +34,13 @@ from tests.fakes.waiting import eventually
 from tests.integration.condor import environment, read_exits, read_trades
 from tests.replay.book import Book, Recording, make_book
 from tests.replay.lockstep import BEFORE_FIRST_ROW_S, Lockstep, RecordedClock, running
-from tests.replay.oracle import IST, Amounts, Exit, Plan, amounts_of, expected_exits
+from tests.replay.oracle import IST, Exit, expected_exits
+from tests.replay.oracle_levels import Amounts, amounts_of
+from tests.replay.recorded import Plan
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "replay"
 SQUARE_OFF = time(14, 30)
-SEED = 3
+SEED = 10
 SETTINGS = {
     "MARKET_HOURS": "calendar",
     "SQUARE_OFF_INTRADAY": f"{SQUARE_OFF:%H:%M}",
@@ -50,14 +53,14 @@ RECORDINGS = (
         date(2025, 8, 29),
         FOLDER / "nse_2025-08-29_normal_day.csv.gz",
         FOLDER / "nse_2025-08-29_instruments.csv.gz",
-        positions=36,
+        positions=40,
     ),
     Recording(
         "expiry day",
         date(2026, 8, 18),
         FOLDER / "nse_2026-08-18_expiry_day.csv.gz",
         FOLDER / "nse_2026-08-18_instruments.csv.gz",
-        positions=26,
+        positions=30,
         moved_expiry=date(2026, 9, 15),
     ),
 )
@@ -186,13 +189,15 @@ async def test_every_exit_of_a_recorded_day_is_the_one_a_slow_calculation_has(
         plan.strategy_id: amounts_of(plan) for plan in book.plans
     }
     fired = {sid: found for sid, found in expected.items() if found is not None}
-    assert {
-        sid: (signal.rule.value, signal.threshold, signal.observed, steps.snapshot_of(at_ms))
+    decided = {
+        sid: (signal.rule.value, signal.threshold, signal.observed, *steps.moment_of(at_ms))
         for sid, (signal, at_ms) in steps.decided.items()
-    } == {
-        sid: (found.rule, found.threshold, found.observed, steps.snapshot_of(found.at_ms))
+    }
+    assert decided == {
+        sid: (found.rule, found.threshold, found.observed, *steps.moment_of(found.at_ms))
         for sid, found in fired.items()
     }
+    assert all(steps.decided[sid][1] >= found.at_ms for sid, found in fired.items()), "some did not wait long enough"
     assert net == {
         f"NSE_FNO:{leg.security_id}:{plan.product}": 0 if expected[plan.strategy_id] is not None else leg.units
         for plan in book.plans
@@ -226,6 +231,12 @@ def test_the_book_of_a_recorded_day_asks_every_rule(recording: Recording) -> Non
     assert None in found.values()
     held = [leg.security_id for plan in book.plans for leg in plan.legs]
     assert len(held) == len(set(held))
+
+
+@pytest.mark.parametrize("name", ["recorded", "oracle_levels", "oracle", "book"])
+def test_the_calculation_shares_no_code_with_the_monitor(name: str) -> None:
+    text = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    assert not re.search(r"^\s*(from|import) (core|data_scripts|strategies)\b", text, re.MULTILINE)
 
 
 def print_table(recording: Recording, book: Book, expected: dict[int, Exit | None]) -> None:

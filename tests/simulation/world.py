@@ -237,7 +237,9 @@ class World:
             case cmd.Alert():
                 self.alerts.append(command)
             case cmd.CloseRows(record):
-                self._later(self.rng.randrange(1, 200) * MS, lambda: self._rows_closed(record.strategy_id, record.exit_id))
+                self._later(
+                    self.rng.randrange(1, 200) * MS, lambda: self._rows_closed(record.strategy_id, record.exit_id)
+                )
             case cmd.RequestQuotes(keys):
                 for key in keys:
                     self._later(self.rng.randrange(50, 800) * MS, lambda key=key: self._quote(key))
@@ -462,8 +464,12 @@ class World:
             filled = sum(order.filled for order in orders)
             if leg.filled != filled:
                 raise Violation(f"the record says {leg.filled} filled, the broker {filled}")
-            if filled and (leg.average_price is None or abs(leg.average_price - sum(o.value for o in orders) / filled) > 1):
-                raise Violation(f"the record says {leg.average_price}, the broker {sum(o.value for o in orders) / filled}")
+            if filled and (
+                leg.average_price is None or abs(leg.average_price - sum(o.value for o in orders) / filled) > 1
+            ):
+                raise Violation(
+                    f"the record says {leg.average_price}, the broker {sum(o.value for o in orders) / filled}"
+                )
             if any(order.is_live for order in orders):
                 raise Violation("the exit is recorded as finished while an order of it is live")
 

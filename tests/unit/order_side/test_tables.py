@@ -45,7 +45,12 @@ EXIT_ROWS = {
     (ExitState.HALTED, ExitTrigger.RESUME): ExitState.EXECUTING,
 }
 TABLES = [
-    (ATTEMPT_TRANSITIONS, A, T, {(s, t): to for s, row in ATTEMPT_ROWS.items() for t, to in zip(T, row, strict=True) if to}),
+    (
+        ATTEMPT_TRANSITIONS,
+        A,
+        T,
+        {(s, t): to for s, row in ATTEMPT_ROWS.items() for t, to in zip(T, row, strict=True) if to},
+    ),
     (LEG_TRANSITIONS, LegState, LegTrigger, LEG_ROWS),
     (EXIT_TRANSITIONS, ExitState, ExitTrigger, EXIT_ROWS),
 ]
