@@ -106,7 +106,11 @@ class BookKeeper:
         else:
             self._instruments.update(loaded.master.instruments)
             self._told_errors.discard("instrument master not readable")
-        self._missed_ns.update(dict.fromkeys(missing - self._instruments.keys(), now))
+        for key in missing:
+            if key in self._instruments:
+                self._missed_ns.pop(key, None)
+            else:
+                self._missed_ns[key] = now
 
     def has_missing_due(self) -> bool:
         """Whether it is time to look again for an instrument that the master did not hold."""

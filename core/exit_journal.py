@@ -17,7 +17,8 @@ from core.clock import Clock, SystemClock
 from core.journal_codec import decode, encode
 from core.journal_file import Entry, JournalFile
 from core.model.errors import DecodeError, StoreError
-from core.model.journal_records import ExitHalted, ExitStarted, JournalRecord, RowsWritten
+from core.model.exit_levels import FULL_EXITS
+from core.model.journal_records import ExitFinished, ExitHalted, ExitStarted, JournalRecord, RowsWritten
 from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
 
@@ -56,6 +57,8 @@ class ExitJournal:
 
     async def open(self) -> tuple[JournalRecord, ...]:
         """Records to replay, oldest first: every exit not yet settled, and the settled ones of the last seven days.
+
+        Exits that closed a share are kept for good: their rows still say the old quantity.
 
         Always whole exits. Raises StoreError (corrupt, newer format, held by another process) or TransportError (disk).
         """
@@ -111,7 +114,8 @@ class ExitJournal:
         newest = {entry.exit_id: entry.utc_ns for entry, _ in mine}
         settled = {entry.exit_id for entry, record in mine if isinstance(record, RowsWritten)}
         oldest_kept = self._clock.utc_ns() - KEPT_NS
-        dropped = {exit_id for exit_id in settled if newest[exit_id] < oldest_kept}
+        shares = {entry.exit_id for entry, record in mine if isinstance(record, ExitFinished) and _is_share(record)}
+        dropped = {exit_id for exit_id in settled - shares if newest[exit_id] < oldest_kept}
         return tuple(record for entry, record in mine if entry.exit_id not in dropped)
 
     def _halt_damaged(self, damaged: Sequence[Entry], known: set[str], entries: list[Entry]) -> None:
@@ -135,6 +139,10 @@ class ExitJournal:
             return decode(entry.payload)
         except DecodeError as error:
             raise StoreError(f"{self._path}: {error}. It was written by build {entry.build!r}; run that one.") from None
+
+
+def _is_share(record: ExitFinished) -> bool:
+    return record.record.action not in FULL_EXITS
 
 
 def _highest_generations(records: Iterable[JournalRecord]) -> dict[int, int]:

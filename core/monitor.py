@@ -275,8 +275,12 @@ def _ender_of(broken: asyncio.Future[None]) -> Callable[[asyncio.AbstractEventLo
 
     def end(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        is_ours = "handle" in context and isinstance(error, Exception) and not isinstance(error, OSError)
-        if is_ours and not broken.done():
+        if (
+            isinstance(error, Exception)
+            and not isinstance(error, OSError)
+            and "handle" in context
+            and not broken.done()
+        ):
             broken.set_exception(error)
         else:
             loop.default_exception_handler(context)

@@ -10,6 +10,7 @@ from core.exits.order_plan import closing_side, limit_price, slice_quantity
 from core.exits.profit_and_loss import days_to_expiry, pnl_percent
 from core.exits.rules import PRICE_RULES, TIME_RULES, RuleFacts
 from core.model.exit_levels import Action, Urgency
+from core.model.money import snap_down, snap_up
 from core.model.session_time import ist_datetime
 from core.monitor_view import PlannedOrder, PositionView, RuleLine
 
@@ -110,8 +111,8 @@ def _percent(pnl: Paise | None, position: Position) -> float | None:
 def one_leg_price(position: Position, pnl: Paise | None, *, is_loss: bool) -> Paise | None:
     """The mark (paise per unit) at which a rule on this P&L fires for a one-leg position; None for other positions.
 
-    Where the exact price lies between two paise it is the one at which the rule has fired: P&L at or below the line for
-    a loss rule, at or above it for a profit rule.
+    It is on the tick grid, the first price there at which the P&L is at or below the line for a loss rule, at or above
+    it for a profit rule.
     """
     if pnl is None or len(position.legs) != 1:
         return None
@@ -120,7 +121,9 @@ def one_leg_price(position: Position, pnl: Paise | None, *, is_loss: bool) -> Pa
         return None
     # A falling price makes a loss on bought units and a profit on sold ones.
     fires_falling = is_loss is (leg.units > 0)
-    return leg.entry + (pnl // leg.units if fires_falling else -(-pnl // leg.units))
+    if fires_falling:
+        return snap_down(leg.entry + pnl // leg.units, leg.instrument.tick)
+    return snap_up(leg.entry - (-pnl // leg.units), leg.instrument.tick)
 
 
 def planned_orders(booked: BookedPosition, engine: Engine) -> tuple[PlannedOrder, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from core.exits.desk_settings import ANSWER_DUE_NS, READ_DUE_NS
 from core.exits.exit_lifecycle import AttemptState, AttemptTrigger, ExitState
@@ -36,6 +36,8 @@ def chase(desk: DeskState, running: RunningExit, attempt: Attempt, at_ns: int) -
             _cancel_when_resting(desk, running, attempt, at_ns)
         case AttemptState.FILLED | AttemptState.DEAD | AttemptState.REFUSED | AttemptState.ABSENT:
             pass
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def _await_answer(desk: DeskState, attempt: Attempt, at_ns: int) -> None:

@@ -9,6 +9,7 @@ from core.exits.partial_close import PERCENT_OF, rest_of
 from core.model.exit_levels import Rule
 
 if TYPE_CHECKING:
+    from core.exits.running_exit import RunningExit
     from core.model.exit_levels import ExitLevels
     from core.model.money import Paise
     from core.model.position import Position
@@ -20,6 +21,13 @@ class _Share(NamedTuple):
 
     row_units: int
     closed: int
+
+
+def row_units_of(running: RunningExit | None) -> dict[int, int]:
+    """Signed units by row id, as the database had them when the exit began; {} for an exit of whole rows."""
+    if running is None or not running.row_units:
+        return {}
+    return {leg.row_id: units for leg, units in zip(running.position.legs, running.row_units, strict=True)}
 
 
 @dataclass(slots=True)

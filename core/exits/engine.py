@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, assert_never
 
 from core.exits import broker_words, exit_desk
 from core.exits.broker_watch import BrokerWatch
+from core.exits.closed_parts import ClosedParts, row_units_of
 from core.exits.desk_state import DeskState
 from core.exits.exit_finish import alert_record
 from core.exits.order_plan import exit_id_of
+from core.exits.partial_close import PERCENT_OF, part_to_close
 from core.exits.position_guard import PositionGuard
 from core.exits.reconcile import netted_holdings
 from core.exits.restore import Restored, adopt
@@ -60,9 +62,9 @@ class Engine:
         self._guard_settings = guard_settings
         self._watch = BrokerWatch(desk_settings)
         self._opened: dict[int, ev.PositionOpened] = {}
-        self._exiting: dict[int, str] = {}
+        self._exiting: dict[int, RunningExit] = {}
         self._generations: dict[int, int] = {}
-        self._closed_rows: set[int] = set()
+        self._closed = ClosedParts()
         self._alerted: set[int] = set()
         self._deadlines: dict[int, int] = {}
         self._sweep_from = 0
@@ -90,9 +92,9 @@ class Engine:
         """Go on with what the journal describes. Called once, before the first event."""
         adopt(self.desk, restored, at_ns)
         self._generations.update(restored.generations)
-        self._closed_rows |= restored.closed_rows
+        self._closed = restored.closed
         for running in restored.running.values():
-            self._exiting[running.strategy_id] = running.exit_id
+            self._exiting[running.strategy_id] = running
             self.cache.put(running.position)
         return exit_desk.resume(self.desk)
 
@@ -220,6 +222,11 @@ class Engine:
         if self.desk.stopping:
             return
         strategy_id = position.strategy_id
+        part, row_units = self._part_of(signal, position)
+        if part is None:
+            self._too_small(signal, position, at_ns)
+            return
+        position = part
         self.counts.signals += 1
         self._drop_guard(strategy_id)
         generation = self._generations.get(strategy_id, 0) + 1
@@ -234,9 +241,29 @@ class Engine:
                 self.desk.say(RecordExit(alert_record(exit_id, signal, position, self.desk.utc_ns)))
             return
         self._generations[strategy_id] = generation
-        running = exit_desk.start_exit(self.desk, signal, position, generation, at_ns)
-        self._exiting[strategy_id] = running.exit_id
+        running = exit_desk.start_exit(self.desk, signal, position, generation, at_ns, row_units)
+        self._exiting[strategy_id] = running
         self._advance(at_ns)
+
+    def _part_of(self, signal: Signal, position: Position) -> tuple[Position | None, tuple[int, ...]]:
+        """What the signal's action closes, and the units of its rows when that is a share. None: it cannot be split."""
+        if signal.action not in PERCENT_OF:
+            return position, ()
+        opened = self._opened[position.strategy_id].position
+        rows = {leg.row_id: leg.units for leg in opened.legs}
+        original = replace(position, legs=tuple(replace(leg, units=rows[leg.row_id]) for leg in position.legs))
+        part = part_to_close(original, signal.action, self._closed.closed_of(original))
+        return part, tuple(leg.units for leg in original.legs)
+
+    def _too_small(self, signal: Signal, position: Position, at_ns: int) -> None:
+        """A level that asks for a share of what cannot be split stays an alert; the other levels go on."""
+        name = f"{position.strategy_name} ({position.strategy_id})"
+        text = (
+            f"{signal.reason}; {signal.action.value} of it is no whole number of lots: nothing is closed at this level"
+        )
+        self.desk.say(Alert(Severity.WARNING, f"{name} is too small to split", text))
+        self._closed.mark_fired(position.strategy_id, signal.rule, signal.threshold)
+        self._guard(replace(self._opened[position.strategy_id], at_ns=at_ns))
 
     def _drop_guard(self, strategy_id: int) -> None:
         guard = self.guards.pop(strategy_id, None)
@@ -256,21 +283,20 @@ class Engine:
 
     def _guard(self, event: ev.PositionOpened) -> None:
         """Guard what no exit has closed yet. Peaks survive an edit of the levels, not a change of the rows."""
-        position = event.position
-        legs = tuple(leg for leg in position.legs if leg.row_id not in self._closed_rows)
-        strategy_id = position.strategy_id
-        if not legs:
+        strategy_id = event.position.strategy_id
+        position = self._closed.left_of(event.position)
+        if position is None:
             self._forget_position(strategy_id)
             return
-        if legs != position.legs:
-            position = type(position)(strategy_id, position.strategy_name, position.underlying, legs)
         if self.mode is Mode.ALERT and strategy_id in self._alerted:
             return
         known = self.guards.get(strategy_id)
         peak = event.peak
-        if known is not None and known.booked.position.legs == legs:
+        if known is not None and known.booked.position.legs == position.legs:
             peak = known.peak
-        guard = PositionGuard(self.cache.put(position), event.levels, self._guard_settings, peak)
+        booked = self.cache.put(position, self._closed.realised_of(event.position))
+        levels = self._closed.levels_left(strategy_id, event.levels)
+        guard = PositionGuard(booked, levels, self._guard_settings, peak)
         self.guards[strategy_id] = guard
         self._take_first_look(guard, event.at_ns)
 
@@ -349,17 +375,18 @@ class Engine:
     def _advance(self, at_ns: int) -> None:
         exit_desk.advance(self.desk, at_ns)
         self.has_new_deadline = True
-        for strategy_id, exit_id in list(self._exiting.items()):
-            if exit_id not in self.desk.exits:
-                self._finish(strategy_id, exit_id, at_ns)
+        for running in list(self._exiting.values()):
+            if running.exit_id not in self.desk.exits:
+                self._finish(running, at_ns)
 
-    def _finish(self, strategy_id: int, exit_id: str, at_ns: int) -> None:
+    def _finish(self, running: RunningExit, at_ns: int) -> None:
         """An exit left the desk: closed, or given up because the position is still there after all."""
+        strategy_id = running.strategy_id
         del self._exiting[strategy_id]
-        record = self.desk.unwritten.get(exit_id)
+        record = self.desk.unwritten.get(running.exit_id)
         self.cache.remove(strategy_id)
         if record is not None:
-            self._closed_rows.update(leg.row_id for leg in record.legs)
+            self._closed.take(record, row_units_of(running))
             self.finished.append(record)
             self.counts.exits_finished += 1
         waiting = self._opened.get(strategy_id)

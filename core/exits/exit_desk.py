@@ -34,8 +34,15 @@ _SLOW_READ_NS = NS_PER_S
 _KEEP_CLOSED_NS = 24 * 3_600 * NS_PER_S
 
 
-def start_exit(desk: DeskState, signal: Signal, position: Position, generation: int, at_ns: int) -> RunningExit:
-    """Make a signal a durable exit. Its orders follow from `advance`."""
+def start_exit(
+    desk: DeskState,
+    signal: Signal,
+    position: Position,
+    generation: int,
+    at_ns: int,
+    row_units: tuple[int, ...] = (),
+) -> RunningExit:
+    """Make a signal a durable exit of `position`. Its orders follow from `advance`. `row_units` as in ExitStarted."""
     limit = desk.settings.attempts_per_leg_per_minute
     running = RunningExit(
         exit_id=exit_id_of(position, generation),
@@ -44,10 +51,11 @@ def start_exit(desk: DeskState, signal: Signal, position: Position, generation: 
         position=position,
         legs=start_legs(position, tuple(per_minute(limit) for _ in position.legs)),
         started_ns=at_ns,
+        row_units=row_units,
     )
     desk.exits[running.exit_id] = running
     if signal.rule is not Rule.CLOSED_OUTSIDE:
-        desk.record(ExitStarted(running.exit_id, generation, signal, position))
+        desk.record(ExitStarted(running.exit_id, generation, signal, position, row_units))
     return running
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
+from core.exits.closed_parts import ClosedParts, row_units_of
 from core.exits.desk_state import AttemptRef
 from core.exits.exit_lifecycle import AttemptState, AttemptTrigger, ExitState
 from core.exits.order_gate import per_minute
@@ -34,14 +35,14 @@ if TYPE_CHECKING:
 class Restored:
     """What the journal says: exits to go on with, rows still to be written, and what was closed before.
 
-    `generations`: newest generation per strategy id. `closed_rows`: trade rows that an exit has closed at the broker.
+    `generations`: newest generation per strategy id. `closed`: what finished exits have closed at the broker.
     `ordered`: holdings on which an exit, finished or not, has sent orders.
     """
 
     running: dict[str, RunningExit] = field(default_factory=dict)
     unwritten: dict[str, ExitRecord] = field(default_factory=dict)
     generations: dict[int, int] = field(default_factory=dict)
-    closed_rows: set[int] = field(default_factory=set)
+    closed: ClosedParts = field(default_factory=ClosedParts)
     correlation_ids: set[str] = field(default_factory=set)
     ordered: set[HoldingKey] = field(default_factory=set)
 
@@ -76,9 +77,9 @@ def _apply(restored: Restored, record: JournalRecord, desk: DeskState, at_ns: in
             if running is not None:
                 running.state, running.halted_reason = ExitState.HALTED, reason
         case ExitFinished(exit_id, exit_record):
-            restored.running.pop(exit_id, None)
+            finished = restored.running.pop(exit_id, None)
             restored.unwritten[exit_id] = exit_record
-            restored.closed_rows.update(leg.row_id for leg in exit_record.legs)
+            restored.closed.take(exit_record, row_units_of(finished))
         case RowsWritten(exit_id):
             restored.unwritten.pop(exit_id, None)
         case _ as unreachable:
@@ -96,6 +97,7 @@ def _start(restored: Restored, record: ExitStarted, desk: DeskState, at_ns: int)
         position=record.position,
         legs=start_legs(record.position, budgets),
         started_ns=at_ns,
+        row_units=record.row_units,
     )
 
 

@@ -199,6 +199,7 @@ class RunningExit:
     legs: tuple[RunningLeg, ...]
     started_ns: int
     decided_ns: int | None = None
+    row_units: tuple[int, ...] = ()
     state: ExitState = ExitState.EXECUTING
     halted_reason: str = ""
     abandoned: bool = False

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExitStarted:
-    """A signal became an exit. `position` is frozen here: later edits of the rows do not change what is closed."""
+    """A signal became an exit. `position` is frozen here: later edits of the rows do not change what is closed.
+
+    `row_units`: signed units of each leg's row in the database, given when the exit closes only a share of them.
+    """
 
     exit_id: str
     generation: int
     signal: Signal
     position: Position
+    row_units: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ def _chain_lines(run_of: dict[str, Any], name: str, group: dict[str, Any]) -> li
     head = f"{run_of['ticks_per_second']:,} ticks/s, {size}, {name}: {group['sent']} of {group['triggers']} exits sent"
     if group["waited_for_positions"]:
         head += f", {group['waited_for_positions']} after a read of the positions"
+    head += f"; fsync alone {run_of['disk_fsync_ms']['p50']:.2f} / {run_of['disk_fsync_ms']['p99']:.2f} ms"
     lines = [f"| {head}; {cpu}; ms | p50 | p99 | p99.9 |", "| --- | ---: | ---: | ---: |"]
     for step, label in _STEPS:
         us = group["us"].get(step)

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.perf.bench_book import make_book, write_book
-from tests.perf.figures import spread
+from tests.perf.figures import disk_ms, spread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -75,6 +75,7 @@ async def measure(
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         write_book(book, folder / "trades.db", folder / "instruments.csv")
+        disk = disk_ms(folder)
         async with AsyncExitStack() as stack:
             orders = await stack.enter_async_context(child("order_server", {"client_id": _CLIENT, "ids": ids}))
             feed_plan = {
@@ -98,7 +99,7 @@ async def measure(
     found = _figures(
         rate, ready, told, did, served, {"fresh": singles[:fresh], "stale": singles[fresh : fresh + stale]}
     )
-    return {"positions": size[0], "instruments": size[1]} | found
+    return {"positions": size[0], "instruments": size[1], "disk_fsync_ms": disk} | found
 
 
 def _environment(folder: Path, order_port: int, feed_port: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,22 @@ def spread(values: Sequence[float]) -> dict[str, float]:
         "max": max(values, default=float("nan")),
         "count": len(values),
     }
+
+
+def disk_ms(folder: Path, writes: int = 300) -> dict[str, float]:
+    """What the disk under `folder` takes to make 4 KiB durable: the floor of every journal figure."""
+    path, took = folder / "disk-probe", []
+    file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    try:
+        for _ in range(writes):
+            start = time.perf_counter_ns()
+            os.write(file, bytes(4_096))
+            os.fsync(file)
+            took.append((time.perf_counter_ns() - start) / 1e6)
+    finally:
+        os.close(file)
+        path.unlink()
+    return spread(took)
 
 
 def machine() -> dict[str, str | int]:

@@ -112,9 +112,12 @@ class Lockstep:
             fire(signal, position, at_ns)
 
         async def read_once_begun(keys):
-            # A REST answer that overtakes the first packets would show the first snapshot in another order.
+            # What is asked before the day has begun has no price. An answer that came beside the first packets would show
+            # the first snapshot twice, or in another order.
+            if self._has_begun.is_set():
+                return await read_quotes(keys)
             await self._has_begun.wait()
-            return await read_quotes(keys)
+            return ()
 
         parts.fetcher._read_quotes = read_once_begun
         parts.price_cache.take = counted  # type: ignore[method-assign]
@@ -146,7 +149,9 @@ class Lockstep:
             return
         await self._flush()
         await eventually(lambda: self._taken == self._sent, within_s=20)
-        self._has_begun.set()
+        if not self._has_begun.is_set():
+            self._parts.fetcher._asked.clear()
+            self._has_begun.set()
         await self._finish_exits()
         next_ms = self._seconds[played - 1] + 2_000 if is_over else self._seconds[played]
         await self._pass_time(self._clock.monotonic_of(next_ms))

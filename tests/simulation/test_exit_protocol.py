@@ -9,7 +9,7 @@ import pytest
 
 from core.model.commands import Severity
 from tests.simulation.scenarios import FAULTY_S, WORLDS, scenario_of
-from tests.simulation.world import Violation, World
+from tests.simulation.world import ViolationError, World
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
 FIRST = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
@@ -48,7 +48,7 @@ def run_seed(seed: int) -> World:
     world = World(seed, scenario_of(seed))
     try:
         world.run(FAULTY_S + 120)
-    except Violation as violation:
+    except ViolationError as violation:
         raise AssertionError(f"seed {seed}: {violation}") from violation
     return world
 

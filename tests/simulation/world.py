@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from core.model.instrument import InstrumentKey
     from core.model.journal_records import JournalRecord
     from core.model.orders import OrderIntent, OrderReport
-    from core.model.position import HoldingKey, Position
+    from core.model.position import HoldingKey, Position, PositionReport
 
 UTC = 1_795_000_000_000_000_000
 EXCUSED_NS = 3 * S
 """Nobody can know of another person's trade before it is visible: crossings that follow one this closely are not ours."""
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     pass
 
 
@@ -76,7 +76,8 @@ class World:
         self.triggered: set[int] = set()
         self.halted: set[int] = set()
         self.incarnation = 0
-        self.log: list[str] = []
+        self.log: list[tuple[int, object]] = []
+        self.leg_of: dict[str, tuple[str, int]] = {}
         self.engine = self._boot()
 
     # Life
@@ -136,7 +137,7 @@ class World:
 
     def crash(self, where: str) -> None:
         self.counts[f"crashes: {where}"] += 1
-        self.log.append(f"{self.loop.now} crash {where}")
+        self.log.append((self.loop.now, f"crash {where}"))
         self.alive = False
         self.incarnation += 1
         self.loop.after(self.rng.randrange(100, 3_000) * MS, self._boot_again)
@@ -160,7 +161,7 @@ class World:
 
     def tell(self, event: ev.Event) -> None:
         life = self.incarnation
-        self.log.append(f"{self.loop.now} {event}")
+        self.log.append((self.loop.now, event))
         commands = self.engine.handle(event)
         self._carry_out(commands)
         if life == self.incarnation:
@@ -217,9 +218,10 @@ class World:
 
     def _write(self, record: JournalRecord) -> None:
         self.durable.append(record)
-        self.log.append(f"{self.loop.now} {record}")
+        self.log.append((self.loop.now, record))
         if isinstance(record, AttemptPrepared):
             self.prepared_at.setdefault(record.intent.correlation_id, self.loop.now)
+            self.leg_of[record.intent.correlation_id] = (record.exit_id, record.leg)
         elif isinstance(record, ExitHalted):
             self.halted.add(self._strategy_of(record.exit_id))
             self.counts["halted"] += 1
@@ -230,7 +232,7 @@ class World:
     def _strategy_of(exit_id: str) -> int:
         return int(exit_id.split("-", maxsplit=1)[0])
 
-    def _do(self, command: cmd.Command) -> None:  # noqa: C901  one line per command
+    def _do(self, command: cmd.Command) -> None:
         match command:
             case cmd.SubmitOrder(intent):
                 self._submit(intent)
@@ -375,19 +377,19 @@ class World:
     def _check_post(self, intent: OrderIntent) -> None:
         corr, now = intent.correlation_id, self.loop.now
         if corr in self.posted:
-            raise Violation(f"I3: {corr} posted twice")
+            raise ViolationError(f"I3: {corr} posted twice")
         if corr not in self.prepared_at:
-            raise Violation(f"I4: {corr} posted without a durable record")
+            raise ViolationError(f"I4: {corr} posted without a durable record")
         self.posted[corr] = intent
         self.post_times.append(now)
         self.counts["posts"] += 1
         recent = sum(time > now - S for time in self.post_times)
         if recent > 10:
-            raise Violation(f"I6: {recent} orders within a second")
+            raise ViolationError(f"I6: {recent} orders within a second")
         leaves = self._live_leaves(intent.holding, intent.side) + intent.quantity
         net = self.broker.nets.get(intent.holding, 0)
         if leaves > max(-intent.side.sign * net, 0) and not self._excused(intent):
-            raise Violation(f"I2: {leaves} live units to {intent.side} against a net of {net}")
+            raise ViolationError(f"I2: {leaves} live units to {intent.side} against a net of {net}")
         if intent.side is Side.SELL:
             self._check_shorts_closed(corr)
 
@@ -404,18 +406,13 @@ class World:
         )
 
     def _exit_of(self, corr: str) -> tuple[str, int]:
-        for record in self.durable:
-            if isinstance(record, AttemptPrepared) and record.intent.correlation_id == corr:
-                return record.exit_id, record.leg
-        raise Violation(f"I4: {corr} is in no durable record")
+        if corr not in self.leg_of:
+            raise ViolationError(f"I4: {corr} is in no durable record")
+        return self.leg_of[corr]
 
     def _orders_of(self, exit_id: str, leg: int) -> list[SimOrder]:
-        corrs = {
-            r.intent.correlation_id
-            for r in self.durable
-            if isinstance(r, AttemptPrepared) and (r.exit_id, r.leg) == (exit_id, leg)
-        }
-        return [o for o in self.broker.orders.values() if o.intent.correlation_id in corrs]
+        orders = self.broker.orders.values()
+        return [order for order in orders if self.leg_of.get(order.intent.correlation_id) == (exit_id, leg)]
 
     def _position_of(self, exit_id: str) -> Position:
         return next(p for p in self.scenario.positions if p.strategy_id == self._strategy_of(exit_id))
@@ -428,10 +425,10 @@ class World:
             orders = self._orders_of(exit_id, index)
             moving = {i for i in self.in_transit if self._exit_of(i) == (exit_id, index)}
             if moving or any(order.is_live for order in orders):
-                raise Violation(f"I5: {corr} sells a long while an order of a short is live")
+                raise ViolationError(f"I5: {corr} sells a long while an order of a short is live")
             missing = -leg.units - sum(order.filled for order in orders)
             if missing > 0 and self.broker.nets[leg.holding] + self._others_short(exit_id, leg.holding) < 0:
-                raise Violation(f"I5: {corr} sells a long while {missing} units of a short are open")
+                raise ViolationError(f"I5: {corr} sells a long while {missing} units of a short are open")
 
     def _others_short(self, exit_id: str, holding: HoldingKey) -> int:
         """Units of the contract that rows of other strategies say are short."""
@@ -450,12 +447,12 @@ class World:
         if units > max(-intent.side.sign * net, 0):
             self.counts["excused crossings"] += 1
             if not self._excused(intent):
-                raise Violation(f"I1: {intent.side} {units} crosses a net of {net}")
+                raise ViolationError(f"I1: {intent.side} {units} crosses a net of {net}")
         exit_id, leg = self._exit_of(intent.correlation_id)
         filled = units + sum(o.filled for o in self._orders_of(exit_id, leg))
         planned = abs(self._position_of(exit_id).legs[leg].units)
         if filled > planned:
-            raise Violation(f"I8: {filled} units filled of {planned} planned")
+            raise ViolationError(f"I8: {filled} units filled of {planned} planned")
 
     def _check_record(self, record: ExitFinished) -> None:
         self.counts["closed"] += 1
@@ -463,16 +460,16 @@ class World:
             orders = self._orders_of(record.exit_id, index)
             filled = sum(order.filled for order in orders)
             if leg.filled != filled:
-                raise Violation(f"the record says {leg.filled} filled, the broker {filled}")
+                raise ViolationError(f"the record says {leg.filled} filled, the broker {filled}")
             if filled and (
                 leg.average_price is None or abs(leg.average_price - sum(o.value for o in orders) / filled) > 1
             ):
-                raise Violation(
+                raise ViolationError(
                     f"the record says {leg.average_price}, the broker {sum(o.value for o in orders) / filled}"
                 )
             if any(order.is_live for order in orders):
-                raise Violation("the exit is recorded as finished while an order of it is live")
+                raise ViolationError("the exit is recorded as finished while an order of it is live")
 
 
-def _received(report: ev.PositionReport, at_ns: int) -> ev.PositionReport:  # type: ignore[name-defined]
-    return type(report)(report.rows, report.requested_ns, at_ns)
+def _received(report: PositionReport, at_ns: int) -> PositionReport:
+    return replace(report, received_ns=at_ns)

@@ -17,7 +17,7 @@ from core.model.orders import OrderStatus, Side
 from core.model.position import BrokerPosition, PositionReport, Product
 from core.model.signals import Mode, Signal
 from core.position_cache_manager import OPEN_BOUND
-from tests.unit.order_side.rig import NOON, SHORT, SPREAD, S, Rig, holding, leg, position
+from tests.unit.order_side.rig import NOON, SHORT, SPREAD, Rig, S, holding, leg, position
 from tests.unit.order_side.test_orders_under_way import only, send
 
 STOP = ExitLevels(stop=AmountLevel(100_000, LevelSource.OPERATOR))

@@ -11,7 +11,7 @@ from core.model.exit_levels import Action, ExitLevels, Rule, Urgency
 from core.model.orders import OrderReport, OrderStatus, Refusal, Side, TradeReport
 from core.model.position import BrokerPosition, PositionReport, Product
 from core.model.signals import Signal
-from tests.unit.order_side.rig import SHORT, SPREAD, S, Rig, holding, leg, position
+from tests.unit.order_side.rig import SHORT, SPREAD, Rig, S, holding, leg, position
 from tests.unit.order_side.test_orders_under_way import attempt_of, only, send
 
 TWICE = position(1, leg(11, 501, -150))

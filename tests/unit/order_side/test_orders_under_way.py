@@ -10,7 +10,7 @@ from core.model import events as ev
 from core.model.journal_records import AttemptAbsent, AttemptPrepared, AttemptRefused, ExitHalted, ExitStarted
 from core.model.orders import OrderStatus, Refusal, Side, Validity
 from core.model.signals import Mode
-from tests.unit.order_side.rig import MS, SHORT, SPREAD, S, Rig, leg, position
+from tests.unit.order_side.rig import MS, SHORT, SPREAD, Rig, S, leg, position
 
 
 @pytest.fixture
