@@ -71,7 +71,8 @@ def table(found: dict[str, Any]) -> str:
     """The result as Markdown."""
     on = found["machine"]
     lines = [
-        f"{on['cpu']}, {on['cores']} cores, Python {on['python']}, {on['loop']}, {on['system']}; {found['took_s']:.0f} s",
+        f"{on['cpu']}, {on['cores']} cores, Python {on['python']}, {on['loop']}, {on['system']},"
+        f" load {on['load_before']} before; {found['took_s']:.0f} s",
         "",
         "| one packet | ns | packets/s |",
         "| --- | ---: | ---: |",

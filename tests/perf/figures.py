@@ -61,6 +61,7 @@ def machine() -> dict[str, str | int]:
         "python": platform.python_version(),
         "loop": _loop_name(),
         "system": f"{platform.system()} {platform.release()}",
+        "load_before": f"{os.getloadavg()[0]:.1f}",
     }
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from core.exit_journal import KEPT_NS, ExitJournal
 from core.journal_codec import encode
 from core.model.errors import StoreError, TransportError
-from core.model.journal_records import ExitHalted, RowsWritten
-from core.model.signals import Mode
+from core.model.exit_levels import Action, Rule
+from core.model.journal_records import ExitFinished, ExitHalted, RowsWritten
+from core.model.signals import ExitRecord, Latency, Mode
 from tests.unit.journal.records import any_record, observed, prepared, started
 
 
@@ -136,6 +137,17 @@ async def test_settled_exits_leave_after_a_week_and_open_ones_stay(path):
     async with opened(path, clock=clock) as (journal, records):
         assert [record.exit_id for record in records] == ["open", "long", "long"]
         assert journal.generations == {42: 3}
+
+
+async def test_an_exit_of_a_share_is_kept_as_long_as_its_row_may_be_open(path):
+    clock = ManualClock()
+    share = ExitRecord(
+        "half", 42, "NIFTY", "Long Call", Action.CLOSE_50, "", Rule.PROFIT_TARGET, 1, 1, (), 1, Latency(), Mode.LIVE, 1
+    )
+    async with opened(path, clock=clock) as (journal, _):
+        await journal.write([started("half", 1), ExitFinished("half", share), RowsWritten("half")])
+    clock.now += 10 * KEPT_NS
+    assert [record.exit_id for record in await replayed(path, clock=clock)] == ["half"] * 3
 
 
 async def test_generations_are_the_highest_of_each_strategy(path):

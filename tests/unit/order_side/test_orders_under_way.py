@@ -349,6 +349,27 @@ def test_reports_in_any_order_and_number_leave_the_same(rig):
     assert len(rig.journal) == len(before) + 1
 
 
+def test_an_overtaken_report_does_not_take_fills_back(rig):
+    first = send(rig)
+    rig.accept(first)
+    rig.report(first, OrderStatus.PART_TRADED, 50)
+    rig.report(first, OrderStatus.PART_TRADED, 25)
+    rig.report(first, OrderStatus.PENDING)
+    assert attempt_of(rig).filled == 50
+    assert rig.desk.holdings.own_filled == {first.holding: 50}
+
+
+def test_a_pause_and_a_look_up_wake_the_engine_without_any_beat(rig):
+    first = send(rig)
+    rig.refuse(first, Refusal.VALIDATION)
+    assert rig.engine.next_wake_ns == rig.now + S
+    rig.wait(1)
+    second = resend(rig, {501: -75})
+    rig.wait(0.5)
+    rig.lose(second)
+    assert rig.engine.next_wake_ns == rig.now + 200 * MS
+
+
 def test_a_traded_report_of_a_part_is_not_the_end(rig):
     first = send(rig)
     rig.accept(first)
