@@ -8,7 +8,7 @@ from core.exits.attempt_chaser import chase
 from core.exits.desk_settings import READ_DUE_NS
 from core.exits.desk_state import ClosedExit, DeskState
 from core.exits.exit_finish import is_overfilled, judge_leg, release_longs, try_finish
-from core.exits.exit_lifecycle import ExitState
+from core.exits.exit_lifecycle import ExitState, LegState
 from core.exits.leg_sender import halt, send_leg, take_base
 from core.exits.order_gate import per_minute
 from core.exits.order_plan import exit_id_of
@@ -109,9 +109,10 @@ def _pressing(running: RunningExit) -> tuple[bool, int]:
 
 
 def _judge(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> None:
-    if desk.holdings.is_fresh(desk.last_ended_ns(leg.leg.holding), at_ns, desk.settings):
-        take_base(desk, leg)
-    judge_leg(desk, running, leg, at_ns)
+    if leg.state is LegState.OPEN or leg.state is LegState.BLOCKED:
+        if desk.holdings.is_fresh(desk.last_ended_ns(leg.leg.holding), at_ns, desk.settings):
+            take_base(desk, leg)
+        judge_leg(desk, running, leg, at_ns)
     if is_overfilled(leg):
         halt(desk, running, f"{leg.leg.instrument.symbol}: filled {leg.filled} of {abs(leg.leg.units)}")
 

@@ -30,8 +30,11 @@ _TRADE_BOOK_TRIES = 3
 
 
 def judge_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> None:
-    """Decide by the broker's positions whether the leg is flat, blocked or still open. Needs no live order of ours on it."""
-    if leg.state is LegState.FLAT or leg.state is LegState.WAITING or leg.live:
+    """Decide by the broker's positions whether an open or blocked leg is flat, blocked or still open.
+
+    Needs no live order of ours on it.
+    """
+    if leg.live:
         return
     holding, held = leg.leg.holding, desk.holdings
     if held.report is None or held.report.requested_ns < desk.last_ended_ns(holding):

@@ -70,9 +70,9 @@ async def run(*, is_quick: bool) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     """The result as Markdown."""
     on = found["machine"]
+    where = f"{on['cpu']}, {on['cores']} cores, Python {on['python']}, {on['loop']}, {on['system']}"
     lines = [
-        f"{on['cpu']}, {on['cores']} cores, Python {on['python']}, {on['loop']}, {on['system']},"
-        f" load {on['load_before']} before; {found['took_s']:.0f} s",
+        f"{where}, load {on['load_before']} before; {found['took_s']:.0f} s",
         "",
         "| one packet | ns | packets/s |",
         "| --- | ---: | ---: |",
