@@ -28,16 +28,16 @@ from core.dhan.rest_messages import (
     order_body,
     parse_order,
     parse_order_book,
-    parse_positions,
     parse_profile,
     parse_quotes,
     parse_static_ip,
     parse_trade_book,
+    positions_in_steps,
     quotes_body,
 )
-from core.model.errors import ConfigurationError, TokenError
+from core.model.errors import ConfigurationError, DecodeError, TokenError
 from core.model.orders import OrderIntent, OrderReport, Refusal, TradeReport
-from core.model.position import PositionReport
+from core.model.position import BrokerPosition, PositionReport
 from core.model.session_time import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ QUOTE_PACE: Final = RateLimit(1, 1_050 * NS_PER_MS)
 """One a second over all quote endpoints (dhan_v2_protocol 6), with room for what the network squeezes together."""
 READ_PACE: Final = RateLimit(16, NS_PER_S)
 """20 a second are allowed; the rest is for the operator's own programs and for what the network squeezes together."""
+
+_SUCCESS: Final = 200
 
 
 class DhanBroker:
@@ -126,8 +128,20 @@ class DhanBroker:
     async def read_positions(self) -> PositionReport:
         # Taken before the turn is waited for: never later than the broker's snapshot can be.
         requested_ns = self._clock.monotonic_ns()
-        rows = parse_positions(await self._read("/positions"))
-        return PositionReport(rows, requested_ns, self._clock.monotonic_ns())
+        response = await self._ask("/positions")
+        received_ns = self._clock.monotonic_ns()
+        if response.status != _SUCCESS:
+            _raise_error_of(response)
+        rows: list[BrokerPosition] = []
+        try:
+            for step in positions_in_steps(response.body):
+                rows.extend(step)
+                # Ticks go first: a book of thousands of rows takes tens of milliseconds to parse.
+                await asyncio.sleep(0)
+        except DecodeError:
+            _raise_error_of(response)
+            raise
+        return PositionReport(tuple(rows), requested_ns, received_ns)
 
     async def read_static_ip(self) -> StaticIp:
         """Whether Dhan takes orders from this machine's address. Raises like any read."""

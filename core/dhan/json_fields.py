@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from core.dhan.segments import FOREIGN_SEGMENTS
@@ -14,6 +16,8 @@ from core.model.orders import Side
 from core.model.position import HoldingKey, Product
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from core.model.money import Paise
 
 Fields: TypeAlias = dict[str, object]
@@ -22,6 +26,7 @@ _MOST_UNITS: Final = 10**12
 _MOST_RUPEES: Final = 10**12
 _SHOWN: Final = 80
 _SHOWN_BODY: Final = 12
+_SPACES: Final = re.compile(r"[ \t\n\r]*")
 _NO_TEXT: Final = frozenset({"", "NA", "null"})
 FOREIGN_PRODUCTS: Final = frozenset({"CO", "BO"})
 """Products with legs of their own (dhan_v2_protocol 5.3): nothing this program guards can be in one."""
@@ -39,6 +44,42 @@ def loads(body: bytes | str) -> object:
         # Only the start: a broken answer of the token service may hold a token further on.
         raise DecodeError(f"expected JSON, received {len(body)} characters starting {body[:_SHOWN_BODY]!r}") from None
     return parsed
+
+
+def array_elements(body: bytes) -> Iterator[object]:
+    """The elements of a JSON array, one parsed at a time: a large answer need not hold up the event loop.
+
+    Raises DecodeError like `loads`, also for anything but an array; what was yielded before is no whole answer then.
+    """
+    try:
+        content = body.decode()
+        at = _after(content, 0, "[")
+        is_closed = content[at : at + 1] == "]"
+        at = _after(content, at, "]") if is_closed else at
+        while not is_closed:
+            element, at = _DECODER.raw_decode(content, at)
+            yield element
+            at = _SPACES.match(content, at).end()  # type: ignore[union-attr]  # the pattern matches anywhere
+            is_closed = content[at : at + 1] == "]"
+            at = _after(content, at, "]" if is_closed else ",")
+        _refuse_rest(content[at:])
+    except (ValueError, RecursionError, InvalidOperation):
+        raise DecodeError(
+            f"expected a JSON array, received {len(body)} bytes starting {body[:_SHOWN_BODY]!r}"
+        ) from None
+
+
+def _after(content: str, at: int, sign: str) -> int:
+    """Where the text goes on behind `sign`, blanks skipped on both sides."""
+    start = _SPACES.match(content, at).end()  # type: ignore[union-attr]  # the pattern matches anywhere
+    if content[start : start + 1] != sign:
+        raise ValueError(sign)
+    return _SPACES.match(content, start + 1).end()  # type: ignore[union-attr]
+
+
+def _refuse_rest(content: str) -> None:
+    if content:
+        raise ValueError(content)
 
 
 def fields_of(value: object, what: str) -> Fields:
@@ -76,7 +117,10 @@ def optional_text(row: Fields, name: str) -> str:
 
 def units(row: Fields, name: str, what: str) -> int:
     """A whole number, signed, also as text or as 65.0. Raises DecodeError."""
-    value = _number(row.get(name))
+    found = row.get(name)
+    if type(found) is int and -_MOST_UNITS <= found <= _MOST_UNITS:
+        return found
+    value = _number(found)
     if value is None or not -_MOST_UNITS <= value <= _MOST_UNITS or value != value.to_integral_value():
         raise DecodeError(f"{what}: {name}: expected a whole number, received {_shown(row.get(name))}")
     return int(value)
@@ -132,11 +176,18 @@ def holding(row: Fields, what: str) -> HoldingKey | None:
         raise DecodeError(f"{what}: exchangeSegment: expected a known segment, received {_shown(segment)}")
     if product not in Product.__members__:
         raise DecodeError(f"{what}: productType: expected a known product, received {_shown(product)}")
-    return HoldingKey(InstrumentKey(Segment(segment), count(row, "securityId", what)), Product(product))
+    return _holding_key(segment, count(row, "securityId", what), product)
+
+
+@lru_cache(maxsize=20_000)
+def _holding_key(segment: str, security_id: int, product: str) -> HoldingKey:
+    return HoldingKey(InstrumentKey(Segment(segment), security_id), Product(product))
 
 
 def _number(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+    if type(value) is Decimal:
+        return value if value.is_finite() else None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
         number = Decimal(str(value).strip())
@@ -152,3 +203,6 @@ def _shown(value: object) -> str:
 
 def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(word)
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)

@@ -139,7 +139,9 @@ class Holdings:
             return
         excess = reducible(side, model.worst(side)) - reducible(side, report.net(holding))
         if excess > 0:
-            self.bases[holding] = base._replace(net=base.net + side.sign * excess)
+            # His order may be reported later: from here on it is in doubt whether this report held its fill already.
+            net = base.net + side.sign * excess
+            self.bases[holding] = base._replace(net=net, received_ns=report.received_ns)
 
     def model(self, holding: HoldingKey) -> NetRange | None:
         """Expected net; None before the holding has a base."""

@@ -75,6 +75,7 @@ class World:
         self.closed_strategies: set[int] = set()
         self.triggered: set[int] = set()
         self.halted: set[int] = set()
+        self.paged: set[str] = set()
         self.incarnation = 0
         self.log: list[tuple[int, object]] = []
         self.leg_of: dict[str, tuple[str, int]] = {}
@@ -90,7 +91,8 @@ class World:
         self.loop.run_until(self.start + seconds * S, self.is_done)
 
     def is_done(self) -> bool:
-        return set(self.scenario.exits) <= self.closed_strategies | self.halted
+        paged = {number for number in self.halted if f"S{number} ({number})" in self.paged}
+        return set(self.scenario.exits) <= self.closed_strategies | paged
 
     def _trade(self, holding: HoldingKey, side: Side, units: int) -> Callable[[], None]:
         def trade() -> None:
@@ -238,6 +240,8 @@ class World:
                 self._submit(intent)
             case cmd.Alert():
                 self.alerts.append(command)
+                if command.subject == "exit halted":
+                    self.paged.add(command.text.split(":")[0])
             case cmd.CloseRows(record):
                 self._later(
                     self.rng.randrange(1, 200) * MS, lambda: self._rows_closed(record.strategy_id, record.exit_id)
