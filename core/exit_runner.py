@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from core.brokers.base import Accepted, Refused, Unknown
+from core.exit_filing import ExitFiling
 from core.model import commands as cmd
 from core.model import events as ev
 from core.model.errors import DecodeError, RefusedError, StoreError, TransportError
 from core.model.journal_records import ExitStarted
 from core.model.orders import Refusal
-from core.model.signals import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _READ_ERRORS = (TransportError, RefusedError, DecodeError)
-_STORE_RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-_RISK_EVENT_TRIES: Final = 3
+_NOT_SENT_AFTER_S: Final = 0.2
 _KEPT_ALERTS: Final = 200
 _LEVELS = {
     cmd.Severity.INFO: logging.INFO,
@@ -70,14 +69,12 @@ class ExitRunner:
         self.in_flight: set[asyncio.Task[None]] = set()
         self._broker = broker
         self._journal = journal
-        self._store = store
-        self._records = records
+        self._filing = ExitFiling(store, records, self._alert)
         self.clock = clock
         self._spawn = spawn
         self.on_deadline: Callable[[], None] = lambda: None
         self.ask_prices: Callable[[Sequence[InstrumentKey]], None] = lambda _: None
         self._told_feed: set[str] = set()
-        self._told_records: set[str] = set()
         self._backlog: list[JournalRecord] = []
         self._is_journal_down = False
         self._journal_turn = asyncio.Lock()
@@ -138,7 +135,7 @@ class ExitRunner:
             self._start(others, durable_ns)
             return
         self._start([command for command in others if not isinstance(command, cmd.SubmitOrder)], 0)
-        await asyncio.sleep(_STORE_RETRY_S[0])
+        await asyncio.sleep(_NOT_SENT_AFTER_S)
         for command in others:
             if isinstance(command, cmd.SubmitOrder):
                 self._do_not_send(command, "its journal record is not on disk")
@@ -187,10 +184,10 @@ class ExitRunner:
                     self._do_not_send(command, "the monitor is stopping")
                 case cmd.SubmitOrder():
                     self._spawn(self._submit(command, durable_ns))
-                case cmd.CloseRows():
-                    self._spawn(self._close_rows(command))
+                case cmd.CloseRows(record):
+                    self._spawn(self._close_rows(record))
                 case cmd.RecordExit(record):
-                    self._spawn(self._record(record))
+                    self._spawn(self._write_line(record))
                 case _:
                     self._spawn(self._ask_broker(command))
 
@@ -281,56 +278,11 @@ class ExitRunner:
         unexplained = any(t.holding == command.holding and t.order_id not in known for t in trades)
         self.handle(ev.OrderAbsenceSeen(corr, unexplained, requested_ns, clock.monotonic_ns()))
 
-    async def _record(self, record: ExitRecord) -> None:
-        """Append to exit_executions.json until it is there; again is right, an exit is in it once."""
+    async def _write_line(self, record: ExitRecord) -> None:
         self._wait_for_me()
-        tries = 0
-        while True:
-            try:
-                await self._records.append(record)
-            except TransportError as error:
-                if record.exit_id not in self._told_records:
-                    self._told_records.add(record.exit_id)
-                    subject = f"exit record of {record.exit_id} not written"
-                    self._alert(cmd.Alert(cmd.Severity.WARNING, subject, str(error)))
-                await asyncio.sleep(_STORE_RETRY_S[min(tries, len(_STORE_RETRY_S) - 1)])
-                tries += 1
-            else:
-                return
+        await self._filing.write_line(record)
 
-    async def _close_rows(self, command: cmd.CloseRows) -> None:
-        """Write the rows until the store confirms. Simulation leaves live rows alone.
-
-        The exit's line is written here too: after a restart nobody else would.
-        """
+    async def _close_rows(self, record: ExitRecord) -> None:
         self._wait_for_me()
-        record = command.record
-        tries = 0
-        while record.mode is Mode.LIVE:
-            try:
-                await self._store.close_rows(record)
-                break
-            except (StoreError, TransportError) as error:
-                pause = _STORE_RETRY_S[min(tries, len(_STORE_RETRY_S) - 1)]
-                tries += 1
-                if tries == 1:
-                    text = f"the position is closed at the broker; the rows follow when the store answers: {error}"
-                    self._alert(cmd.Alert(cmd.Severity.WARNING, f"rows of {record.exit_id} not written", text))
-                await asyncio.sleep(pause)
-        if record.mode is Mode.LIVE:
-            await self._record_risk_event(record)
-        await self._record(record)
+        await self._filing.close(record)
         self.handle(ev.RowsClosed(record.exit_id, self.clock.monotonic_ns()))
-
-    async def _record_risk_event(self, record: ExitRecord) -> None:
-        """A table for reports, which must not keep a closed exit open: after a few failures a person is told instead."""
-        problem = ""
-        for pause in _STORE_RETRY_S[:_RISK_EVENT_TRIES]:
-            try:
-                await self._store.record_risk_event(record)
-            except (StoreError, TransportError) as error:
-                problem = str(error)
-                await asyncio.sleep(pause)
-            else:
-                return
-        self._alert(cmd.Alert(cmd.Severity.WARNING, f"risk event of {record.exit_id} not written", problem))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Near a level: less than this share of the way left. A fresh position report is then at hand when the level is hit.
 _NEAR_STOP: Final = 0.4
 _NEAR_TARGET: Final = 0.2
+COMPARE_EVERY_NS: Final = NS_PER_S
+"""Somebody else's closes are news of seconds. Exits under way look at every report."""
 
 
 class BrokerWatch:
@@ -27,6 +29,7 @@ class BrokerWatch:
         self.outside = OutsideWatch(settings)
         self.command: Final = ReadPositions()
         self._settings = settings
+        self._compared_ns: int | None = None
         self._told: set[HoldingKey] = set()
 
     def is_due(self, desk: DeskState, cache: PositionCacheManager, at_ns: int) -> bool:
@@ -40,6 +43,13 @@ class BrokerWatch:
             return True
         near_ns = self._settings.watch_near_ms * NS_PER_MS
         return desk.session_open is True and age >= near_ns and any(_is_near(booked) for booked in cache.booked())
+
+    def may_compare(self, at_ns: int) -> bool:
+        """Whether it is time to hold the whole book against a report again: that costs milliseconds on a large one."""
+        if self._compared_ns is not None and at_ns - self._compared_ns < COMPARE_EVERY_NS:
+            return False
+        self._compared_ns = at_ns
+        return True
 
     def shortfall_alerts(self, positions: list[Position], report: PositionReport) -> list[Alert]:
         """One alert per contract of which the broker holds less than the rows say; told again after it was whole."""

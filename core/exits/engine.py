@@ -318,7 +318,7 @@ class Engine:
 
     def _on_positions(self, event: ev.PositionsRead) -> None:
         broker_words.on_positions(self.desk, event)
-        if self.mode is Mode.SIMULATION:
+        if self.mode is Mode.SIMULATION or not self._watch.may_compare(event.at_ns):
             return
         guarded = [guard.booked.position for guard in self.guards.values()]
         netted = netted_holdings([booked.position for booked in self.cache.booked()])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.exits import broker_watch
-from core.exits.broker_watch import BrokerWatch
+from core.exits.broker_watch import COMPARE_EVERY_NS, BrokerWatch
 from core.exits.desk_settings import DeskSettings
 from core.exits.reconcile import OutsideWatch, Shortfall, netted_holdings, shortfalls
 from core.model import commands as cmd
@@ -360,6 +360,7 @@ def test_a_shortfall_is_less_than_all_rows_together_but_not_nothing(net, found):
 def test_a_shortfall_is_told_once_until_it_was_whole(rig):
     guarded(rig)
     for nets in ({501: -25}, {501: -25}, {501: -75}, {501: -25}):
+        rig.now += COMPARE_EVERY_NS
         rig.positions(nets)
     assert rig.subjects() == ["NSE_FNO:501:MARGIN is smaller at the broker"] * 2
 
