@@ -26,7 +26,7 @@ from core.dhan.packet_facts import (
     Ticker,
     price_of,
 )
-from core.model.market import Quote
+from core.model.market import Quote, QuoteSource
 from core.model.session_time import IST_OFFSET_S
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ _DISCONNECT: Final = Struct("<H")
 
 # A NamedTuple's own constructor is one more Python call, about 80 ns of each tick.
 _new: Final = tuple.__new__
+_FEED: Final = QuoteSource.FEED
 
 _FIRST_REAL_TIME: Final = 946_684_800
 """1 January 2000. A contract that never traded carries 0 or a day in 1980."""
@@ -150,10 +151,9 @@ def to_quote(packet: PricePacket, key: InstrumentKey, received_ns: int) -> Quote
     if last is None:
         return None
     if isinstance(packet, FullPacket):
-        return Quote(
-            key, last, packet.bid, packet.ask, packet.bid_size, packet.ask_size, packet.trade_time, received_ns
-        )
-    return Quote(key, last, None, None, 0, 0, packet.trade_time, received_ns)
+        _, _, trade_time, bid, ask, bid_size, ask_size, _ = packet
+        return _new(Quote, (key, last, bid, ask, bid_size, ask_size, trade_time, received_ns, _FEED))
+    return _new(Quote, (key, last, None, None, 0, 0, packet.trade_time, received_ns, _FEED))
 
 
 def _packet(code: int, identity: int, raw: bytes, counts: DecodeCounts) -> Packet:

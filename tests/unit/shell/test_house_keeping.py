@@ -1,0 +1,228 @@
+"""What is done once a second: it tells a person once, and never keeps the ticks waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from core.book_keeper import position_tag
+from core.exits.desk_settings import DeskSettings
+from core.exits.engine import Engine
+from core.exits.guard_settings import GuardSettings
+from core.house_keeping import HouseKeeping
+from core.model import events as ev
+from core.model.errors import TransportError
+from core.model.exit_levels import ExitLevels
+from core.model.session_time import NS_PER_S
+from core.model.signals import Mode
+from core.monitor_view import Statistics
+from core.options import parse
+from core.position_cache_manager import PositionCacheManager
+from core.price_cache import PriceCache
+from core.run_statistics import view_in_steps, view_of
+from tests.fakes.manual_clock import ManualClock
+from tests.unit.exits.builders import amount, call, days, position, put, quote, trailing
+
+LEVELS = ExitLevels(stop=amount(50_000), trailing=trailing(0, 100_000), dte=days(2))
+
+
+class Journal:
+    def __init__(self):
+        self.saved = []
+        self.problem = None
+
+    async def save_peaks(self, peaks):
+        if self.problem is not None:
+            raise self.problem
+        self.saved.append(peaks)
+
+
+class Rig:
+    def __init__(self, count):
+        self.clock = ManualClock()
+        self.engine = Engine(PositionCacheManager(), GuardSettings(), DeskSettings(), Mode.ALERT)
+        self.alerts = []
+        self.asked = []
+        self.journal = Journal()
+        self.reads = 0
+        self.missing_due = False
+        runner = SimpleNamespace(carry_out=self.alerts.extend, flush=self.nothing, alerts=self.alerts, alert_count=0)
+        keeper = SimpleNamespace(
+            known={}, set_aside=(), is_reading=True, changes_seen=0, has_missing_due=lambda: self.missing_due,
+            read_or_keep=self.read,
+        )  # fmt: skip
+        self.parts = SimpleNamespace(
+            mode=Mode.ALERT, options=parse(["--alert-only"]), clock=self.clock, engine=self.engine,
+            cache=self.engine.cache, price_cache=PriceCache(), feed=None, order_updates=None, runner=runner,
+            keeper=keeper, journal=self.journal, peaks={}, subscribe=lambda: None,
+            fetcher=SimpleNamespace(ask=self.asked.extend, counts=SimpleNamespace(requests=0)),
+        )  # fmt: skip
+        for number in range(count):
+            first = 4 * number
+            legs = (
+                call(first + 1, 75, 26_400, 40), call(first + 2, -75, 26_200, 90),
+                put(first + 3, 75, 25_800, 45), put(first + 4, -75, 26_000, 95),
+            )  # fmt: skip
+            self.engine.handle(ev.PositionOpened(position(*legs, strategy_id=number + 1), LEVELS, 0))
+        self.house = HouseKeeping(self.parts, lambda _: None, self.clock.monotonic)  # type: ignore[arg-type]
+        self.pass_seconds(6)
+
+    async def nothing(self):
+        """A journal without a backlog."""
+
+    async def read(self):
+        self.reads += 1
+
+    def pass_seconds(self, seconds):
+        self.clock.pass_seconds(seconds)
+        for _ in range(5):
+            told = ev.TimePassed(self.clock.monotonic, self.clock.utc, session_open=True, is_trading_day=True)
+            self.engine.handle(told)
+
+    def price(self, strategy_id):
+        for leg, price in enumerate((40, 90, 45, 95), 1):
+            self.engine.on_quote(quote(4 * (strategy_id - 1) + leg, price, at=self.clock.monotonic))
+
+
+def test_each_of_a_few_unprotected_positions_is_paged_once():
+    rig = Rig(2)
+    for _ in range(10):
+        rig.house._look_after_prices()
+    assert len(rig.alerts) == 2
+    assert len(rig.asked) == 10 * 8
+
+
+def test_a_dead_feed_is_one_page_and_not_a_thousand():
+    rig = Rig(1_000)
+    rig.house._look_after_prices()
+    (alert,) = rig.alerts
+    assert alert.subject == "1000 positions are unprotected"
+    assert " 777," in alert.text
+
+
+def test_a_flapping_price_is_not_paged_at_every_turn_and_a_lasting_one_again_after_a_while():
+    rig = Rig(1)
+    rig.engine.desk.feed_live = False
+    for _ in range(10):
+        rig.price(1)
+        rig.house._look_after_prices()
+        rig.pass_seconds(7)
+        rig.house._look_after_prices()
+    assert len(rig.alerts) == 1
+    rig.pass_seconds(300)
+    rig.house._look_after_prices()
+    assert len(rig.alerts) == 2
+
+
+def test_nothing_is_said_of_missing_prices_in_the_first_seconds():
+    rig = Rig(1)
+    rig.house = HouseKeeping(rig.parts, lambda _: None, rig.clock.monotonic)
+    rig.house._look_after_prices()
+    assert rig.alerts == []
+
+
+async def test_peaks_are_saved_when_they_rise_and_again_when_the_disk_failed():
+    rig = Rig(1)
+    rig.engine.handle(ev.FeedStateChanged(is_live=True, at_ns=rig.clock.monotonic))
+    rig.price(1)
+    rig.pass_seconds(1)
+    tag = position_tag(rig.engine.guards[1].booked.position)
+    rig.journal.problem = TransportError("EIO")
+    await rig.house.save_peaks()
+    rig.journal.problem = None
+    await rig.house.save_peaks()
+    await rig.house.save_peaks()
+    assert rig.journal.saved == [{tag: (rig.engine.guards[1].peak, True)}]
+    assert rig.parts.peaks == {tag: rig.engine.guards[1].peak}
+
+
+async def test_a_slow_store_stops_neither_the_view_nor_the_peaks(monkeypatch):
+    """Re-reads are a task of their own."""
+    rig = Rig(1)
+    real, turns = asyncio.sleep, []
+
+    async def sleep(seconds):
+        turns.append(seconds)
+        rig.clock.pass_seconds(seconds)
+        await real(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    shown = []
+    gate = asyncio.Event()
+    rig.parts.keeper.read_or_keep = gate.wait
+    rig.missing_due = True
+    house = HouseKeeping(rig.parts, shown.append, 0)
+    monkeypatch.setattr("core.house_keeping.view_in_steps", lambda *_: real(0, "view"))
+    tasks = [asyncio.create_task(house.run()), asyncio.create_task(house.re_read())]
+    for _ in range(50):
+        await real(0)
+    assert len(shown) > 3
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_rows_are_read_again_at_the_interval_and_when_a_contract_was_missing(monkeypatch):
+    rig = Rig(0)
+    real = asyncio.sleep
+
+    async def sleep(seconds):
+        rig.clock.pass_seconds(seconds)
+        await real(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    begun = rig.clock.monotonic
+    task = asyncio.create_task(rig.house.re_read())
+    while rig.clock.monotonic - begun < 3_010 * NS_PER_S:
+        await real(0)
+    assert rig.reads in {9, 10}
+    before = rig.reads
+    rig.missing_due = True
+    for _ in range(4):
+        await real(0)
+    assert rig.reads > before
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.fixture
+def no_statistics(monkeypatch):
+    nothing = Statistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    monkeypatch.setattr("core.run_statistics._statistics", lambda *_: nothing)
+
+
+@pytest.mark.usefixtures("no_statistics")
+async def test_a_large_view_lets_the_ticks_through_between_small_steps():
+    rig = Rig(1_000)
+    for number in range(1_000):
+        rig.price(number + 1)
+    turns = 0
+
+    async def ticking():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    ticks = asyncio.create_task(ticking())
+    began = time.perf_counter()
+    view = await view_in_steps(rig.parts, 0)
+    took = time.perf_counter() - began
+    ticks.cancel()
+    await asyncio.wait([ticks])
+    assert turns >= 20, f"one step of {took * 1_000:.0f} ms"
+    assert view.positions == view_of(rig.parts, 0).positions
+
+
+@pytest.mark.usefixtures("no_statistics")
+async def test_a_position_that_begins_to_exit_while_the_view_is_made_is_not_shown_twice():
+    rig = Rig(120)
+    making = asyncio.create_task(view_in_steps(rig.parts, 0))
+    await asyncio.sleep(0)
+    del rig.engine.guards[1]
+    del rig.engine.guards[120]
+    view = await making
+    assert [each.position.strategy_id for each in view.positions] == list(range(2, 120))
