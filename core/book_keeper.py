@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from core.stores.base import TradeStore
 
 _log = logging.getLogger(__name__)
+_TOLD_ONE_BY_ONE: Final = 5
 _ASK_AGAIN_NS: Final = 60 * NS_PER_S
 """An instrument that the master does not hold is looked for again after this: the master is large, and read whole."""
 
@@ -88,7 +89,9 @@ class BookKeeper:
         await self._load_instruments(wanted_keys(snapshot.trades))
         today = ist_datetime(self._clock.utc_ns()).date()
         last_good = guarded_rows(booked.position for booked in self.known.values())
-        self._take(build_book(snapshot, self._instruments, self._rules, today, last_good))
+        # In a thread: a thousand positions take some fifty milliseconds, and the ticks must not wait for them.
+        book = await asyncio.to_thread(build_book, snapshot, self._instruments, self._rules, today, last_good)
+        self._take(book)
 
     async def _load_instruments(self, wanted: frozenset[InstrumentKey]) -> None:
         """Look up what is not known yet. While something is known, a missing master sets new rows aside and no more."""
@@ -165,11 +168,14 @@ class BookKeeper:
     def _tell_set_aside(self, book: Book) -> None:
         told = {str(error) for error in self.set_aside}
         self.set_aside = book.set_aside
-        for error in book.set_aside:
-            if str(error) not in told:
-                self._runner.carry_out(
-                    (Alert(Severity.PAGE, "row set aside", f"{error}; mend the row, the other rows stay guarded"),)
-                )
+        new = [str(error) for error in book.set_aside if str(error) not in told]
+        if len(new) > _TOLD_ONE_BY_ONE:
+            text = f"{'; '.join(new[:_TOLD_ONE_BY_ONE])} and others, all in the list of rows set aside"
+            self._runner.carry_out((Alert(Severity.PAGE, f"{len(new)} rows set aside", text),))
+            return
+        for error in new:
+            text = f"{error}; mend the row, the other rows stay guarded"
+            self._runner.carry_out((Alert(Severity.PAGE, "row set aside", text),))
 
 
 def _described(booked: BookedPosition) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.exits.position_guard import PositionGuard
+    from core.model.instrument import InstrumentKey
     from core.monitor_parts import Parts
     from core.monitor_view import MonitorView
 
@@ -24,6 +25,9 @@ _EVERY_S: Final = 1.0
 _UNPROTECTED_AFTER_S: Final = 5.0
 _TOLD_ONE_BY_ONE: Final = 3
 _TELL_AGAIN_NS: Final = 300 * NS_PER_S
+_ASK_AGAIN_NS: Final = 5 * NS_PER_S
+_ASK_AGAIN_CLOSED_NS: Final = 60 * NS_PER_S
+"""An instrument that never has a price must not cost a request in every second of the day."""
 
 
 class HouseKeeping:
@@ -34,6 +38,7 @@ class HouseKeeping:
         self._show = show
         self._started_ns = started_ns
         self._told_ns: dict[int, int] = {}
+        self._asked_ns: dict[InstrumentKey, int] = {}
 
     async def run(self) -> None:
         parts = self._parts
@@ -81,8 +86,11 @@ class HouseKeeping:
         """Ask REST for what the feed leaves out, and tell a person of every position without usable prices."""
         parts, now = self._parts, self._parts.clock.monotonic_ns()
         guards = parts.engine.guards
-        wanted = {key for guard in guards.values() for key in guard.keys_to_ask(now)}
+        pause_ns = _ASK_AGAIN_CLOSED_NS if parts.engine.desk.session_open is False else _ASK_AGAIN_NS
+        self._asked_ns = {key: asked for key, asked in self._asked_ns.items() if now - asked < pause_ns}
+        wanted = {key for guard in guards.values() for key in guard.keys_to_ask(now)} - self._asked_ns.keys()
         if wanted:
+            self._asked_ns.update(dict.fromkeys(wanted, now))
             parts.fetcher.ask(wanted)
         if parts.engine.desk.session_open is not True or now - self._started_ns < _UNPROTECTED_AFTER_S * NS_PER_S:
             return

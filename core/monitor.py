@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 _log = logging.getLogger(__name__)
-_WIND_DOWN_S: Final = 6.0
+_WIND_DOWN_S: Final = 5.0
 _FIRST_PRICES_S: Final = 6.0
 _ONCE_AT_MOST_S: Final = 300.0
 _ORDER_BOOK_PAUSES_S: Final = (0.5, 1.0, 2.0, 0.0)

@@ -11,13 +11,13 @@ from core.exits.closed_parts import ClosedParts, row_units_of
 from core.exits.desk_state import DeskState
 from core.exits.exit_finish import alert_record
 from core.exits.order_plan import exit_id_of
+from core.exits.own_signals import operator_signal, outside_signal
 from core.exits.partial_close import PERCENT_OF, part_to_close
 from core.exits.position_guard import PositionGuard
 from core.exits.reconcile import netted_holdings
 from core.exits.restore import Restored, adopt
 from core.model import events as ev
 from core.model.commands import Alert, Command, RecordExit, Severity
-from core.model.exit_levels import Action, Rule, Urgency
 from core.model.journal_records import RowsWritten
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode, Signal
@@ -331,20 +331,9 @@ class Engine:
                 self._close_outside(position, event.at_ns)
 
     def _close_outside(self, position: Position, at_ns: int) -> None:
-        reason = "the broker holds nothing of it any more"
-        signal = Signal(
-            position.strategy_id,
-            Rule.CLOSED_OUTSIDE,
-            Action.CLOSE_POSITION,
-            Urgency.NORMAL,
-            None,
-            None,
-            None,
-            reason,
-            at_ns,
-        )
+        signal = outside_signal(position.strategy_id, at_ns)
         self._watch.forget(position.strategy_id)
-        self.desk.say(Alert(Severity.WARNING, f"{position.strategy_name} closed outside the monitor", reason))
+        self.desk.say(Alert(Severity.WARNING, f"{position.strategy_name} closed outside the monitor", signal.reason))
         if self.mode is Mode.LIVE:
             self._fire(signal, position, at_ns)
         else:
@@ -358,18 +347,7 @@ class Engine:
         guard = self.guards.get(event.strategy_id)
         if guard is None:
             return
-        pnl = guard.booked.pnl
-        signal = Signal(
-            event.strategy_id,
-            Rule.OPERATOR,
-            Action.CLOSE_IMMEDIATELY,
-            Urgency.HIGH,
-            None,
-            None,
-            pnl,
-            "operator asked for it",
-            event.at_ns,
-        )
+        signal = operator_signal(event.strategy_id, guard.booked.pnl, event.at_ns)
         self._fire(signal, guard.booked.position, event.at_ns)
 
     def _advance(self, at_ns: int) -> None:

@@ -18,6 +18,7 @@ from core.model.commands import (
     Command,
     ReadOrderBook,
     ReadPositions,
+    RecordExit,
     Severity,
 )
 from core.model.exit_levels import Rule, Urgency
@@ -154,9 +155,13 @@ def _read_order_book(desk: DeskState, at_ns: int) -> None:
 
 
 def resume(desk: DeskState) -> tuple[Command, ...]:
-    """First commands after a restart: read everything, page what is halted, have the rows of finished exits written."""
+    """First commands after a restart: read everything, page what is halted, have finished exits written down.
+
+    A crash may have come between the journal and the record file: a line that is there is not written again.
+    """
     for running in desk.exits.values():
         if running.halted_reason:
             desk.alert(running, Severity.PAGE, "exit halted", running.halted_reason)
-    rows = [CloseRows(record) for record in desk.unwritten.values()]
-    return (ReadOrderBook(), ReadPositions(), *rows)
+    finished = desk.unwritten.values()
+    written = [command for record in finished for command in (RecordExit(record), CloseRows(record))]
+    return (ReadOrderBook(), ReadPositions(), *written)

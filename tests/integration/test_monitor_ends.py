@@ -280,6 +280,8 @@ async def test_the_answer_of_an_order_on_the_wire_is_waited_for_and_written(exch
     )
     task = asyncio.create_task(monitor.run())
     await is_guarding(monitor)
+    # Only the answer itself can say what became of the order.
+    exchange.add_fault({"kind": "order_updates_silence", "seconds": 60})
     set_prices(exchange, pick_condor(), STOPPED)
     placed = lambda: [x for x in exchange.venue.log.of("request") if (x["method"], x["path"]) == ("POST", "/orders")]  # noqa: E731
     await eventually(placed)

@@ -226,7 +226,13 @@ async def test_once_with_a_halted_exit_ends_with_3_instead_of_waiting_for_ever(e
 async def test_once_at_night_with_an_unfinished_exit_ends_with_3(exchange, condor, tmp_path):
     set_prices(exchange, condor, STOPPED)
     exchange.add_fault(
-        {"kind": "refuse", "status": 400, "code": "DH-905", "message": "no", "where": {"path": "/orders", "method": "POST"}}
+        {
+            "kind": "refuse",
+            "status": 400,
+            "code": "DH-905",
+            "message": "no",
+            "where": {"path": "/orders", "method": "POST"},
+        }
     )
     monitor = Monitor(parse(["--execute"]), settings_for(exchange, tmp_path), lambda _: None, SystemClock())
     task = asyncio.create_task(monitor.run())

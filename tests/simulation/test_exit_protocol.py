@@ -14,6 +14,7 @@ from tests.simulation.world import ViolationError, World
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
 FIRST = int(os.environ.get("SIMULATION_FIRST_SEED", "0"))
 SHARES = 6
+ONCE_FAILED = (32, 218, 21356, 23380, 103458, 103726)
 MUST_HAPPEN = (
     "posts",
     "fills",
@@ -75,6 +76,11 @@ def test_no_seed_breaks_an_invariant_and_every_exit_ends(share):
         check_ended(seed, world)
         counts += world.counts
     assert counts["halted"] <= len(seeds) // 10, "too many exits end by a halt to prove much"
+
+
+@pytest.mark.parametrize("seed", ONCE_FAILED)
+def test_a_seed_that_once_failed_does_not_fail_again(seed):
+    check_ended(seed, run_seed(seed))
 
 
 def test_the_seeds_meet_every_fault_and_every_world():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from datetime import time
 from types import SimpleNamespace
 
 import pytest
 
+from core import book_keeper
 from core.book_keeper import BookKeeper, position_tag
 from core.exit_profiles import profiles_by, square_off_times
 from core.exits.desk_settings import DeskSettings
@@ -28,6 +30,7 @@ from core.position_cache_manager import PositionCacheManager
 from core.settings import load_settings
 from core.stores.base import Snapshot
 from tests.fakes.manual_clock import ManualClock
+from tests.fakes.waiting import eventually
 from tests.unit.exits.builders import quote
 
 CLOCK = ManualClock()
@@ -279,13 +282,35 @@ async def test_a_row_set_aside_is_paged_once_while_it_stays_so(rig):
     assert rig.subjects() == ["row set aside"] * 2
 
 
+async def test_a_table_full_of_bad_rows_is_one_page(rig):
+    problems = [RowError("trades", row, "quantity is 'many'") for row in range(10, 500)]
+    await rig.show(trade(), problems=problems)
+    assert rig.subjects() == ["490 rows set aside"]
+    assert len(rig.keeper.set_aside) == 490
+    assert rig.guards.keys() == {7}
+
+
+async def test_a_large_book_is_built_without_keeping_the_ticks_waiting(rig, monkeypatch):
+    where = []
+    real = book_keeper.build_book
+
+    def noted(*given):
+        where.append(threading.current_thread() is threading.main_thread())
+        return real(*given)
+
+    monkeypatch.setattr(book_keeper, "build_book", noted)
+    await rig.show(trade())
+    assert where == [False]
+
+
 async def test_every_noticed_change_is_read_and_counted(rig):
     rig.store.snapshot = snapshot(trade())
     following = asyncio.create_task(rig.keeper.follow())
     for _ in range(3):
         rig.store.noticed.set()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        seen = rig.keeper.changes_seen
+        await eventually(lambda seen=seen: rig.keeper.changes_seen > seen)
+    await eventually(lambda: rig.guards)
     assert rig.keeper.changes_seen == 3
     assert rig.guards.keys() == {7}
     following.cancel()

@@ -92,7 +92,16 @@ def test_each_of_a_few_unprotected_positions_is_paged_once():
     for _ in range(10):
         rig.house._look_after_prices()
     assert len(rig.alerts) == 2
-    assert len(rig.asked) == 10 * 8
+
+
+@pytest.mark.parametrize(("session_open", "requests"), [(True, 12), (None, 12), (False, 1)])
+def test_an_instrument_without_a_price_is_not_asked_for_in_every_second(session_open, requests):
+    rig = Rig(1)
+    rig.engine.desk.session_open = session_open
+    for _ in range(60):
+        rig.house._look_after_prices()
+        rig.clock.pass_seconds(1)
+    assert len(rig.asked) == requests * 4
 
 
 def test_a_dead_feed_is_one_page_and_not_a_thousand():
