@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import signal
 import sqlite3
@@ -32,17 +33,36 @@ from tests.integration.processes import eventually, exchange_process, start_moni
 from tests.integration.test_condor_exit import CALM, STOPPED, Scene, check_finished, finish
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 
 @pytest.fixture
-async def scene(tmp_path) -> AsyncIterator[Scene]:
+async def start() -> AsyncIterator[Callable[..., Awaitable[asyncio.subprocess.Process]]]:
+    """`start_monitor` that leaves no process behind when a test fails."""
+    started: list[asyncio.subprocess.Process] = []
+
+    async def begin(environment, *options):
+        process = await start_monitor(environment, *options)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+@pytest.fixture
+async def scene(tmp_path, start) -> AsyncIterator[Scene]:
     async with exchange_process("--seed", "7") as exchange:
         legs = pick_condor()
         await exchange.hold(legs)
         await exchange.set_prices(legs, CALM)
         write_rows(tmp_path / "trades.db", legs)
-        yield Scene(exchange, legs, tmp_path)
+        found = Scene(exchange, legs, tmp_path)
+        found.start = functools.partial(start, found.env)  # type: ignore[method-assign]
+        yield found
 
 
 def journal_kinds(folder):
@@ -108,7 +128,7 @@ async def test_a_second_monitor_is_sent_away_and_a_plan_is_not(scene):
     out, _ = await second.communicate()
     assert second.returncode == 75, out.decode()
     assert time.monotonic() - begun < 3
-    plan = await start_monitor(scene.env, "--plan")
+    plan = await scene.start("--plan")
     out, _ = await plan.communicate()
     assert plan.returncode == 0, out.decode()
     assert f"#{STRATEGY_ID}" in out.decode()
@@ -169,7 +189,7 @@ async def test_a_trailing_stop_keeps_its_peak_through_a_kill(scene):
     assert record["threshold"] >= (peak - 500_00) / 100
 
 
-async def test_the_broker_restarted_in_the_middle_of_the_day(tmp_path):
+async def test_the_broker_restarted_in_the_middle_of_the_day(tmp_path, start):
     legs = pick_condor()
     write_rows(tmp_path / "trades.db", legs)
     async with exchange_process("--seed", "7") as first:
@@ -177,7 +197,7 @@ async def test_the_broker_restarted_in_the_middle_of_the_day(tmp_path):
         await first.set_prices(legs, CALM)
         port = first.ready["api_url"].rsplit(":", 1)[1].split("/")[0]
         env = environment(first.ready, tmp_path)
-        monitor = await start_monitor(env, "--execute")
+        monitor = await start(env, "--execute")
 
         async def is_watching():
             return len((await first.get("state"))["subscribed"]) == 4
