@@ -68,11 +68,7 @@ class HouseKeeping:
     async def save_peaks(self) -> None:
         """Peaks are written behind the ticks: a crash loses at most the last second of a rise."""
         parts = self._parts
-        found = {
-            position_tag(guard.booked.position): guard.peak
-            for guard in parts.engine.guards.values()
-            if guard.peak is not None
-        }
+        found = {self._tag_of(guard): guard.peak for guard in parts.engine.guards.values() if guard.peak is not None}
         new = {tag: (peak, True) for tag, peak in found.items() if parts.peaks.get(tag) != peak}
         if new and not parts.options.plan:
             try:
@@ -81,6 +77,12 @@ class HouseKeeping:
                 _log.warning("peaks not saved, tried again in a second: %s", error)
                 return
             parts.peaks.update({tag: peak for tag, (peak, _) in new.items()})
+
+    def _tag_of(self, guard: PositionGuard) -> str:
+        """The rows' tag: of a position that was closed in part, the guard holds less than its rows say."""
+        position = guard.booked.position
+        booked = self._parts.keeper.known.get(position.strategy_id)
+        return position_tag(position if booked is None else booked.position)
 
     def _look_after_prices(self) -> None:
         """Ask REST for what the feed leaves out, and tell a person of every position without usable prices."""

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import signal
+import sys
 from typing import TYPE_CHECKING, Final
 
 from core.clock import SystemClock
@@ -38,6 +39,7 @@ _FIRST_PRICES_S: Final = 6.0
 _ONCE_AT_MOST_S: Final = 300.0
 _ORDER_BOOK_PAUSES_S: Final = (0.5, 1.0, 2.0, 0.0)
 _GC_THRESHOLD: Final = 50_000
+_SWITCH_INTERVAL_S: Final = 0.000_5
 
 
 async def run(
@@ -173,6 +175,8 @@ class Monitor:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD)
+        # The journal and the store work on threads of their own; by default one may keep the ticks waiting for 5 ms.
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         _log.info("%s: guarding %d positions", parts.mode, len(parts.engine.guards))
 
     async def _replay(self) -> tuple[Command, ...]:

@@ -36,9 +36,18 @@ class Scene:
         self.legs = legs
         self.folder = folder
         self.env = environment(exchange.ready, folder)
+        self.started: list[asyncio.subprocess.Process] = []
 
     async def start(self, *options: str) -> asyncio.subprocess.Process:
-        return await start_monitor(self.env, *options)
+        self.started.append(await start_monitor(self.env, *options))
+        return self.started[-1]
+
+    async def end(self) -> None:
+        """Whatever a failed test left running."""
+        for process in self.started:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
 
     async def is_watching(self) -> bool:
         state = await self.exchange.get("state")
@@ -62,7 +71,9 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         await exchange.hold(legs)
         await exchange.set_prices(legs, CALM)
         write_rows(tmp_path / "trades.db", legs)
-        yield Scene(exchange, legs, tmp_path)
+        scene = Scene(exchange, legs, tmp_path)
+        yield scene
+        await scene.end()
 
 
 async def finish(process: asyncio.subprocess.Process) -> tuple[int, str]:
