@@ -29,6 +29,9 @@ _TOLD_ONE_BY_ONE: Final = 5
 _ASK_AGAIN_NS: Final = 60 * NS_PER_S
 """An instrument that the master does not hold is looked for again after this: the master is large, and read whole."""
 
+_PAUSE_PER_READ: Final = 4
+_LONGEST_PAUSE_S: Final = 1.0
+
 
 def position_tag(position: Position) -> str:
     """Name under which a peak is remembered: the same units at the same entry, the same peak."""
@@ -125,10 +128,17 @@ class BookKeeper:
         return missed_ns is None or now_ns - missed_ns >= _ASK_AGAIN_NS
 
     async def follow(self) -> None:
-        """Re-read after every change the store notices, for ever."""
+        """Re-read after every change the store notices, for ever.
+
+        The first change is read at once. In a storm of them (our own exits write rows too) reading a large book takes at
+        most a fifth of the time: what is noticed during the pause is read together.
+        """
         async for _ in self._store.changes():
             self.changes_seen += 1
+            began_ns = self._clock.monotonic_ns()
             await self.read_or_keep()
+            took_s = (self._clock.monotonic_ns() - began_ns) / NS_PER_S
+            await asyncio.sleep(min(_PAUSE_PER_READ * took_s, _LONGEST_PAUSE_S))
 
     async def read_or_keep(self) -> None:
         """Read; on an error tell a person and keep the book as it was."""
