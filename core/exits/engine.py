@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.model.money import Paise
-    from core.model.position import Position
+    from core.model.position import Position, PositionReport
     from core.model.signals import ExitRecord
     from core.position_cache_manager import PositionCacheManager
 
@@ -68,6 +68,7 @@ class Engine:
         self._alerted: set[int] = set()
         self._deadlines: dict[int, int] = {}
         self._sweep_from = 0
+        self._uncompared: ev.PositionsRead | None = None
         self.has_new_deadline = False
 
     @property
@@ -181,6 +182,8 @@ class Engine:
                 self._ask_time(strategy_id, event, ist)
         for strategy_id in self._next_sweep():
             self._ask_time(strategy_id, event, ist)
+        if self._uncompared is not None and self._watch.may_compare(event.at_ns):
+            self._compare(self._uncompared.report, event.at_ns)
         if self.mode is not Mode.SIMULATION and self._watch.is_due(desk, self.cache, event.at_ns):
             desk.holdings.ask(event.at_ns)
             desk.say(self._watch.command)
@@ -318,17 +321,21 @@ class Engine:
 
     def _on_positions(self, event: ev.PositionsRead) -> None:
         broker_words.on_positions(self.desk, event)
-        if self.mode is Mode.SIMULATION or not self._watch.may_compare(event.at_ns):
-            return
+        if self.mode is not Mode.SIMULATION:
+            # Exits under way use the report now. Holding the whole book against it takes milliseconds and can wait a beat.
+            self._uncompared = event
+
+    def _compare(self, report: PositionReport, at_ns: int) -> None:
+        self._uncompared = None
         guarded = [guard.booked.position for guard in self.guards.values()]
         netted = netted_holdings([booked.position for booked in self.cache.booked()])
-        for alert in self._watch.shortfall_alerts(guarded, event.report):
+        for alert in self._watch.shortfall_alerts(guarded, report):
             self.desk.say(alert)
         for position in guarded:
             if not netted.isdisjoint(leg.holding for leg in position.legs):
                 continue
-            if self._watch.outside.is_closed_outside(position, event.report, self.desk.utc_ns):
-                self._close_outside(position, event.at_ns)
+            if self._watch.outside.is_closed_outside(position, report, self.desk.utc_ns):
+                self._close_outside(position, at_ns)
 
     def _close_outside(self, position: Position, at_ns: int) -> None:
         signal = outside_signal(position.strategy_id, at_ns)

@@ -252,6 +252,7 @@ def watch(rig, nets, seconds, every=1.0):
     for _ in range(round(seconds / every)):
         rig.wait(every)
         rig.positions(nets)
+    rig.wait(COMPARE_EVERY_NS / S)
 
 
 def test_a_position_that_somebody_closed_is_recorded_without_an_order(rig):
@@ -360,8 +361,8 @@ def test_a_shortfall_is_less_than_all_rows_together_but_not_nothing(net, found):
 def test_a_shortfall_is_told_once_until_it_was_whole(rig):
     guarded(rig)
     for nets in ({501: -25}, {501: -25}, {501: -75}, {501: -25}):
-        rig.now += COMPARE_EVERY_NS
         rig.positions(nets)
+        rig.wait(COMPARE_EVERY_NS / S)
     assert rig.subjects() == ["NSE_FNO:501:MARGIN is smaller at the broker"] * 2
 
 
