@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, time
 from pathlib import Path
 from typing import Final, Protocol
 
 from core.model.errors import ConfigurationError
 from core.model.instrument import Segment
-from core.model.session_time import IST, NS_PER_S, ist_datetime
+from core.model.session_time import ist_datetime
 
 TABLE: Final = Path(__file__).with_name("nse_calendar.csv")
 
@@ -24,7 +24,6 @@ _LATE_CLOSE_SINCE: Final = date(2026, 8, 3)
 _DERIVATIVES: Final = frozenset({Segment.NSE_FNO, Segment.BSE_FNO})
 _CASH: Final = frozenset({Segment.NSE_EQ, Segment.BSE_EQ, Segment.IDX_I})
 _SATURDAY: Final = 5
-_SEARCH_DAYS: Final = 30
 
 Window = tuple[time, time]
 
@@ -36,8 +35,6 @@ class SessionCalendar(Protocol):
 
     def is_trading_day(self, day: date) -> bool | None: ...
 
-    def next_open(self, utc_ns: int, segment: Segment = Segment.NSE_FNO) -> int | None: ...
-
 
 @dataclass(frozen=True, slots=True)
 class AlwaysOpen:
@@ -48,9 +45,6 @@ class AlwaysOpen:
 
     def is_trading_day(self, day: date) -> bool | None:  # noqa: ARG002
         return True
-
-    def next_open(self, utc_ns: int, segment: Segment = Segment.NSE_FNO) -> int | None:  # noqa: ARG002
-        return utc_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +76,6 @@ class MarketCalendar:
         if segment in _CASH and _in_auction(moment.date(), now) and windows:
             return None
         return any(opening <= now < closing for opening, closing in windows)
-
-    def next_open(self, utc_ns: int, segment: Segment = Segment.NSE_FNO) -> int | None:
-        """UTC nanoseconds of the next opening after the instant; None when a day of unknown hours comes first."""
-        moment = ist_datetime(utc_ns)
-        for ahead in range(_SEARCH_DAYS):
-            day = moment.date() + timedelta(days=ahead)
-            windows = self.windows(day, segment)
-            if windows is None:
-                return None
-            for opening, _ in windows:
-                opens_at = datetime.combine(day, opening, IST)
-                if opens_at > moment:
-                    return int(opens_at.timestamp()) * NS_PER_S
-        return None
 
     def windows(self, day: date, segment: Segment = Segment.NSE_FNO) -> tuple[Window, ...] | None:
         """The hours of a day (IST); () when it is closed, None when that is not known."""

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from core.clock import SystemClock
+from core.exit_codes import ExitCode
 from core.exits.exit_lifecycle import ExitState
 from core.exits.restore import fold
 from core.house_keeping import HouseKeeping
@@ -80,6 +81,7 @@ class Monitor:
         self._long_tasks: list[asyncio.Task[None]] = []
         self._started_ns = clock.monotonic_ns()
         self._is_over = False
+        self._last_view: MonitorView | None = None
         self.parts: Parts = build_parts(options, settings, clock, self._spawn)
         self._house = HouseKeeping(self.parts, show, self._started_ns)
 
@@ -101,8 +103,8 @@ class Monitor:
             self._is_over = True
             await self._close()
             loop.set_exception_handler(None)
-        self._show(view_of(self.parts, self._started_ns))
-        return 3 if self.parts.engine.unresolved else 0
+        self._show(self._last_view or view_of(self.parts, self._started_ns))
+        return ExitCode.UNRESOLVED if self.parts.engine.unresolved else ExitCode.CLEAN
 
     async def _start_unless_stopped(self) -> bool:
         """Start up; False when the end was asked for meanwhile: a broker that does not answer must not delay it."""
@@ -258,6 +260,8 @@ class Monitor:
                     await asyncio.wait(set(parts.runner.in_flight))
                 await parts.runner.flush()
                 await self._house.save_peaks()
+        # Taken while everything still stands: afterwards every connection would look broken.
+        self._last_view = view_of(parts, self._started_ns)
         parts.timer.stop()
         self._is_over = True
         for task in (*self._long_tasks, *self._short_tasks):

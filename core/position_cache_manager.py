@@ -113,10 +113,6 @@ class BookedPosition:
         """The newest accepted quote of the leg's instrument."""
         return self.slots[leg].quote
 
-    def updates_of(self, leg: int) -> int:
-        """How many quotes of the leg's instrument were accepted, repeats included."""
-        return self.slots[leg].updates
-
     def recount(self) -> None:
         """Compute `missing` and `pnl` from scratch."""
         total = self.realised

@@ -1,13 +1,12 @@
 """Newest price of each watched instrument, in memory. `take` is the one function of it on the tick path.
 
-Between two drains a slot folds what came: newest quote, highest and lowest last price, count. Nothing is dropped and
-nothing grows: memory is bounded by the number of instruments.
+Every accepted quote is handed on by its caller at once; nothing waits here and nothing grows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from core.dhan.feed_packets import FullPacket, OpenInterest, PreviousClose, QuotePacket, Ticker, to_quote
 from core.dhan.segments import feed_id_of
@@ -27,15 +26,6 @@ TIME_LIE_AFTER_NS: Final = 2 * NS_PER_S
 """For so long only older trade times have come: then the newest one was the wrong one, and the older are believed."""
 
 
-class FoldedPrice(NamedTuple):
-    """What came for one instrument since the last drain. Prices in paise, `updates`: how many there were."""
-
-    quote: Quote
-    high: Paise
-    low: Paise
-    updates: int
-
-
 @dataclass(slots=True)
 class PriceCounts:
     """`unwatched`: packets of instruments nobody asked for. `out_of_order`: updates older than what was known."""
@@ -48,14 +38,11 @@ class PriceCounts:
 class PriceSlot:
     """One instrument. `previous_close` in paise and `open_interest` in units are None until delivered."""
 
-    __slots__ = ("count", "high", "key", "low", "older_since_ns", "open_interest", "previous_close", "quote")
+    __slots__ = ("key", "older_since_ns", "open_interest", "previous_close", "quote")
 
     def __init__(self, key: InstrumentKey) -> None:
         self.key = key
         self.quote: Quote | None = None
-        self.high: Paise = 0
-        self.low: Paise = 0
-        self.count = 0
         self.previous_close: Paise | None = None
         self.open_interest: int | None = None
         self.older_since_ns: int | None = None
@@ -64,7 +51,6 @@ class PriceSlot:
 class PriceCache:
     def __init__(self) -> None:
         self._slots: dict[int, PriceSlot] = {}
-        self._changed: list[PriceSlot] = []
         self.counts = PriceCounts()
 
     def watch(self, keys: Collection[InstrumentKey]) -> None:
@@ -75,7 +61,6 @@ class PriceCache:
         for feed_id, key in wanted.items():
             if feed_id not in self._slots:
                 self._slots[feed_id] = PriceSlot(key)
-        self._changed = [slot for slot in self._changed if self._slots.get(feed_id_of(slot.key)) is slot]
 
     def take(self, packet: Packet, received_ns: int) -> Quote | None:
         """Store a feed packet; return the quote it makes, None when it makes none. `received_ns` is monotonic."""
@@ -93,7 +78,7 @@ class PriceCache:
         return None
 
     def put(self, quote: Quote) -> Quote | None:
-        """Store a quote from REST or a cache; None when it is not watched or older than what is known."""
+        """Store a quote from REST; None when it is not watched or older than what is known."""
         slot = self._slots.get(feed_id_of(quote.key))
         if slot is None:
             self.counts.unwatched += 1
@@ -115,15 +100,6 @@ class PriceCache:
         slot.older_since_ns = None
         slot.quote = quote
         self.counts.taken += 1
-        last = quote.last
-        if slot.count == 0:
-            self._changed.append(slot)
-            slot.high = slot.low = last
-        elif last > slot.high:
-            slot.high = last
-        elif last < slot.low:
-            slot.low = last
-        slot.count += 1
         return quote
 
     def slot(self, key: InstrumentKey) -> PriceSlot | None:
@@ -148,16 +124,6 @@ class PriceCache:
             elif now_ns - quote.received_ns > limit_ns:
                 found.append((quote.received_ns, key))
         return tuple(key for _, key in sorted(found))
-
-    def drain(self) -> list[FoldedPrice]:
-        """Everything that changed since the last drain, folded, and begin anew."""
-        changed, self._changed = self._changed, []
-        folded: list[FoldedPrice] = []
-        for slot in changed:
-            if slot.quote is not None:
-                folded.append(FoldedPrice(slot.quote, slot.high, slot.low, slot.count))
-            slot.count = 0
-        return folded
 
 
 def _older_for_long(slot: PriceSlot, now_ns: int) -> bool:

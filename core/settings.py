@@ -31,19 +31,15 @@ __all__ = [
 ]
 
 ENV_FILE: Final = ROOT / ".env"
-_PREMIUM_STOPS: Final = frozenset({"volatility", "income"})
-_PREMIUM_TARGETS: Final = frozenset({"income"})
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryDefaults:
-    """What protects a position without usable rows: percents of max profit and loss, or of |net premium|."""
+    """The operator's numbers for one category. What each percent is of, the category's profile in strategies/ says."""
 
     target_percent: float
     stop_percent: float
     dte_days: int
-    is_target_of_premium: bool
-    is_stop_of_premium: bool
 
 
 class Settings(PlaceOptions, ExitOptions, OrderOptions, BaseSettings):
@@ -80,13 +76,6 @@ class Settings(PlaceOptions, ExitOptions, OrderOptions, BaseSettings):
         return self.dhan_pin is not None and self.dhan_totp_secret is not None
 
     @property
-    def redis_address(self) -> SecretStr | None:
-        """The whole Redis URL (it may hold a password), None when no Redis is configured."""
-        if self.redis_url is not None or self.redis_host is None:
-            return self.redis_url
-        return SecretStr(f"redis://{self.redis_host}:{self.redis_port}/0")
-
-    @property
     def secrets(self) -> tuple[str, ...]:
         """The values that no log may show."""
         hidden = (getattr(self, name) for name in type(self).model_fields)
@@ -100,8 +89,6 @@ class Settings(PlaceOptions, ExitOptions, OrderOptions, BaseSettings):
             target_percent=getattr(self, f"exit_{key}_target_percent"),
             stop_percent=getattr(self, f"exit_{key}_stop_percent"),
             dte_days=getattr(self, f"exit_{key}_dte_days"),
-            is_target_of_premium=key in _PREMIUM_TARGETS,
-            is_stop_of_premium=key in _PREMIUM_STOPS,
         )
 
 

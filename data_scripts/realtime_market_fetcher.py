@@ -37,7 +37,6 @@ class FetchCounts:
     requests: int = 0
     quotes: int = 0
     failures: int = 0
-    last_failure: str = ""
 
 
 class RealtimeMarketFetcher:
@@ -56,7 +55,6 @@ class RealtimeMarketFetcher:
         *,
         stale_after_s: float = 5.0,
         check_every_s: float = 0.25,
-        on_failure: Callable[[str], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._cache = cache
@@ -65,7 +63,6 @@ class RealtimeMarketFetcher:
         self._clock = clock
         self._stale_after_ns = int(stale_after_s * NS_PER_S)
         self._check_every_s = check_every_s
-        self._on_failure = on_failure
         self._sleep = sleep
         self._asked: dict[InstrumentKey, None] = {}
         self._wanted: tuple[InstrumentKey, ...] = ()
@@ -150,10 +147,7 @@ class RealtimeMarketFetcher:
 
     def _note_failure(self, error: MonitorError) -> None:
         self.counts.failures += 1
-        self.counts.last_failure = str(error)
         logger.warning("prices over REST: %s", error)
-        if self._on_failure is not None:
-            self._on_failure(str(error))
 
     async def _wait(self) -> None:
         with suppress(TimeoutError):

@@ -44,10 +44,6 @@ def category_of(strategy_name: str, strategy_type: str = "") -> Category:
         return Category.NEUTRAL
 
 
-def is_known(strategy_name: str) -> bool:
-    return _letters(strategy_name) in _BY_NAME
-
-
 def _letters(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum()).removesuffix("spread")
 

@@ -1,4 +1,4 @@
-"""Dhan's rate limits and a rolling-window budget (dhan_v2_protocol 6).
+"""A rolling-window budget for Dhan's rate limits (dhan_v2_protocol 6); the limits stand where they are kept.
 
 How Dhan counts its windows is not known, so these roll: no window of that length, wherever it starts, holds more.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from core.model.errors import BugError
-from core.model.session_time import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,26 +21,6 @@ class RateLimit:
 
     calls: int
     span_ns: int
-
-
-SECOND_NS: Final = NS_PER_S
-MINUTE_NS: Final = 60 * NS_PER_S
-HOUR_NS: Final = 3600 * NS_PER_S
-DAY_NS: Final = 24 * HOUR_NS
-
-ORDER_LIMITS: Final = (
-    RateLimit(8, SECOND_NS),
-    RateLimit(250, MINUTE_NS),
-    RateLimit(1000, HOUR_NS),
-    RateLimit(7000, DAY_NS),
-)
-"""Place, modify and cancel together. Dhan and the regulator allow 10 a second; two are kept for the operator's own."""
-QUOTE_LIMITS: Final = (RateLimit(1, SECOND_NS),)
-"""/marketfeed/ltp, /ohlc and /quote together."""
-READ_LIMITS: Final = (RateLimit(20, SECOND_NS),)
-DATA_LIMITS: Final = (RateLimit(5, SECOND_NS), RateLimit(100_000, DAY_NS))
-MAX_MODIFICATIONS: Final = 25
-"""Of one order."""
 
 
 class Budget:

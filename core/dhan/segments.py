@@ -21,8 +21,6 @@ WIRE_CODE: Final[dict[Segment, int]] = {
 }
 """dhan_v2_protocol 2.11. Code 6 is not used."""
 
-SEGMENT_OF_CODE: Final[dict[int, Segment]] = {code: segment for segment, code in WIRE_CODE.items()}
-
 FOREIGN_SEGMENTS: Final = frozenset({"NSE_COMM", "INX_EQ"})
 """Segments Dhan names and this program never trades: their rows are left out, they hold nothing of ours."""
 

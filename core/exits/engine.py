@@ -159,10 +159,6 @@ class Engine:
         if running is not None and running.decided_ns is None:
             running.decided_ns = at_ns
 
-    def peaks(self) -> dict[int, Paise]:
-        """Highest P&L seen per position with a trailing stop, in paise: what must survive a restart."""
-        return {sid: guard.peak for sid, guard in self.guards.items() if guard.peak is not None}
-
     def _quote_of(self, key: InstrumentKey) -> Quote | None:
         slot = self.cache.slot_of(key)
         return None if slot is None else slot.quote

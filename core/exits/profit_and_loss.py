@@ -1,11 +1,11 @@
-"""What a position is worth: the slow, plain way. The cache keeps the same numbers by differences."""
+"""What a position is worth against the book, and the figures shown beside its P&L. The running P&L is the cache's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import date
 
     from core.model.instrument import InstrumentKey
@@ -21,19 +21,18 @@ def leg_pnl(leg: Leg, mark: Paise | None) -> Paise | None:
     return leg.units * (mark - leg.entry)
 
 
-def position_pnl(position: Position, marks: Mapping[InstrumentKey, Paise], realised: Paise = 0) -> Paise | None:
-    """Sum of the legs plus what was already realised. None while any leg is unknown: a part would mislead."""
-    return _sum_of_legs(position, lambda leg: marks.get(leg.instrument.key), realised)
-
-
-def executable_pnl(position: Position, quotes: Mapping[InstrumentKey, Quote], realised: Paise = 0) -> Paise | None:
-    """P&L if every leg were closed against the book: long at the bid, short at the ask. None if that side is empty."""
-    return _sum_of_legs(position, lambda leg: executable_price(leg, quotes.get(leg.instrument.key)), realised)
-
-
 def best_side_pnl(position: Position, quotes: Mapping[InstrumentKey, Quote], realised: Paise = 0) -> Paise | None:
-    """P&L at the side of the book that flatters the position: long at the ask, short at the bid."""
-    return _sum_of_legs(position, lambda leg: best_side_price(leg, quotes.get(leg.instrument.key)), realised)
+    """P&L at the side of the book that flatters the position: long at the ask, short at the bid.
+
+    None while any leg is unknown: the sum of a part would mislead.
+    """
+    total = realised
+    for leg in position.legs:
+        pnl = leg_pnl(leg, best_side_price(leg, quotes.get(leg.instrument.key)))
+        if pnl is None:
+            return None
+        total += pnl
+    return total
 
 
 def executable_price(leg: Leg, quote: Quote | None) -> Paise | None:
@@ -60,13 +59,3 @@ def days_to_expiry(position: Position, today: date) -> int | None:
     """Calendar days from `today` (IST) to the earliest expiry: 0 on expiry day, negative later. None: no leg expires."""
     expiry = position.earliest_expiry
     return None if expiry is None else (expiry - today).days
-
-
-def _sum_of_legs(position: Position, price_of: Callable[[Leg], Paise | None], realised: Paise) -> Paise | None:
-    total = realised
-    for leg in position.legs:
-        pnl = leg_pnl(leg, price_of(leg))
-        if pnl is None:
-            return None
-        total += pnl
-    return total

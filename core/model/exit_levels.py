@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 
 
 class Rule(StrEnum):
-    """Rule kinds. The order is the tie-break of exit_rules 3: stop, trailing, limits, time, target."""
+    """Rule kinds. The order is the tie-break of exit_rules 3: stop, trailing, time, target."""
 
     STOP_LOSS = "stop_loss"
     TRAILING_STOP = "trailing_stop"
-    PORTFOLIO_LIMIT = "portfolio_limit"
     SQUARE_OFF = "square_off"
     DTE_EXIT = "dte_exit"
     THETA_EXIT = "theta_exit"
@@ -51,10 +50,8 @@ class Urgency(StrEnum):
 class LevelSource(StrEnum):
     """Where a level came from; the first that has one wins (exit_rules 3)."""
 
-    OPERATOR = "operator"
     LEVEL_ROW = "strategy_exit_levels"
     RISK_COLUMN = "strategy_risk_management"
-    CONDITION_TREE = "exit_conditions"
     PROFILE = "profile"
     CATEGORY_DEFAULT = "category default"
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 class QuoteSource(StrEnum):
     FEED = "feed"
     REST = "rest"
-    CACHE = "cache"
 
 
 class Quote(NamedTuple):

@@ -84,13 +84,6 @@ class Instruments:
         """The key a request means, None when it is not listed. Ids are unique only inside a segment."""
         return self._by_text.get((segment, security_id))
 
-    def index_of(self, name: str) -> InstrumentKey | None:
-        """The index instrument an underlying's name means, None for an unknown name."""
-        for listing in self:
-            if listing.kind == "INDEX" and listing.instrument.symbol == name:
-                return listing.instrument.key
-        return None
-
 
 def expiries(today: date, weekday: int, weeklies: int) -> list[date]:
     """`weeklies` nearest weekly expiries, then the last `weekday` of this and the next months (holidays ignored)."""

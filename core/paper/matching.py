@@ -236,9 +236,6 @@ class Matching:
         self._changed(order)
         self._match(order, book)
 
-    def expire(self, order: PaperOrder) -> None:
-        self._finish(order, OrderStatus.EXPIRED, "Order expired at the end of the day")
-
     def _finish(self, order: PaperOrder, status: OrderStatus, reason: str) -> None:
         order.status, order.reason = status, reason
         self._forget_if_done(order)

@@ -90,7 +90,6 @@ class PriceModel:
             if key.segment in {Segment.IDX_I, Segment.NSE_EQ, Segment.BSE_EQ} and spots[key]
         }
         self._years: dict[date, float] = {}
-        self._base_volume: dict[InstrumentKey, int] = {}
 
     def step(self) -> None:
         """Move every underlying by one step. Options follow when they are asked for."""

@@ -85,7 +85,6 @@ class Replay:
         self._market = market
         self._speed = speed
         self.position = 0
-        self.now_ms: int | None = None
         self.finished = asyncio.Event()
 
     async def run(self, wait_for_clients: Callable[[], Awaitable[None]]) -> None:
@@ -101,7 +100,6 @@ class Replay:
                 if due > loop.time():
                     await asyncio.sleep(due - loop.time())
             self.position += 1
-            self.now_ms = row.at_ms
             self._market.apply(row.data, every=True)
             if self.position % ROWS_BETWEEN_YIELDS == 0:
                 await wait_for_clients()

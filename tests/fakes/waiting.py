@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def eventually(condition: Callable[[], object], within_s: float = 5.0) -> None:
+async def eventually(condition: Callable[[], object], within_s: float = 20.0) -> None:
     """Let the loop run until the condition holds. Fails loudly when it never does."""
     deadline = asyncio.get_running_loop().time() + within_s
     while not condition():

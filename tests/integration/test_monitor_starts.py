@@ -265,11 +265,11 @@ async def test_a_plan_begins_nothing_writes_nothing_and_says_what_is_due(exchang
 
 
 async def test_a_duration_shorter_than_the_start_ends_clean(exchange, condor, tmp_path):
-    exchange.add_fault({"kind": "delay_response", "seconds": 20, "where": {"path": "/profile"}})
+    exchange.add_fault({"kind": "delay_response", "seconds": 60, "where": {"path": "/profile"}})
     begun = time.monotonic()
     code, view = await run_once(exchange, tmp_path, "--execute", "--duration", "0.3")
     assert code == 0
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 30
     assert view.positions == ()
 
 
@@ -277,5 +277,5 @@ async def test_a_duration_ends_the_run(exchange, condor, tmp_path):
     begun = time.monotonic()
     code, view = await run_once(exchange, tmp_path, "--duration", "1.5")
     assert code == 0
-    assert 1.4 <= time.monotonic() - begun < 8
+    assert 1.4 <= time.monotonic() - begun < 30
     assert len(view.positions) == 1

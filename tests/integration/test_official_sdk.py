@@ -70,7 +70,7 @@ def sdk(context, exchange):
 
 
 def settled(sdk, order_id):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         order = sdk.get_order_by_id(order_id)["data"]
         if order["orderStatus"] != "TRANSIT":

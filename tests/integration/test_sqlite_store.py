@@ -288,7 +288,7 @@ async def test_changes_by_another_connection_are_noticed(path, journal):
             lambda: run(path, ("DELETE FROM trades",)),
         ):
             change()
-            await asyncio.wait_for(anext(changes), 5)
+            await asyncio.wait_for(anext(changes), 20)
         assert (await store.read_snapshot()).trades == ()
 
 
@@ -310,7 +310,7 @@ async def test_a_replaced_file_is_noticed_and_read(path, tmp_path):
     async with opened(path, poll_ms=5) as store:
         changes = store.changes()
         other.replace(path)
-        await asyncio.wait_for(anext(changes), 5)
+        await asyncio.wait_for(anext(changes), 20)
         assert [row.row_id for row in (await store.read_snapshot()).trades] == [8]
 
 
@@ -320,13 +320,13 @@ async def test_a_file_that_vanishes_is_named_and_found_again(path, tmp_path):
     async with opened(path, poll_ms=5) as store:
         changes = store.changes()
         path.rename(tmp_path / "away.db")
-        await asyncio.wait_for(anext(changes), 5)
+        await asyncio.wait_for(anext(changes), 20)
         with pytest.raises(StoreError, match="does not exist"):
             await store.read_snapshot()
         (tmp_path / "away.db").rename(path)
         found = ()
         while not found:
-            await asyncio.wait_for(anext(changes), 5)
+            await asyncio.wait_for(anext(changes), 20)
             with contextlib.suppress(StoreError):
                 found = (await store.read_snapshot()).trades
         assert [row.row_id for row in found] == [7]
@@ -357,7 +357,7 @@ async def test_a_row_of_another_process_is_noticed_in_a_tenth_of_a_second(path, 
                 begun = float(await asyncio.to_thread(other.stdout.readline))
                 ids = set()
                 while row_id not in ids:
-                    await asyncio.wait_for(anext(changes), 5)
+                    await asyncio.wait_for(anext(changes), 20)
                     ids = {row.row_id for row in (await store.read_snapshot()).trades}
                 taken.append((time.time() - begun) * 1e3)
             other.stdin.close()

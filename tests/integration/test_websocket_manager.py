@@ -162,7 +162,7 @@ async def test_silence_is_stale_then_dead_although_pings_are_answered():
         await (await server.newest.ping())
         await subscribed(server, 1, connection=2)
         assert "no data" in rig.retries[0].reason
-        await asyncio.wait_for(server.connections[0].wait_closed(), 5)
+        await asyncio.wait_for(server.connections[0].wait_closed(), 20)
 
 
 async def test_a_stale_feed_that_speaks_again_is_live_again_on_the_same_connection():

@@ -48,7 +48,7 @@ def decode(packet):
     return values
 
 
-async def eventually(condition, seconds=5):
+async def eventually(condition, seconds=20):
     """Let the event loop run until `condition()` holds. TimeoutError when it does not."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  it is the exchange in this process that makes it true
@@ -115,7 +115,7 @@ class Feed:
         await eventually(lambda: len(exchange.venue.log.of("feed_request")) > before)
 
     async def message(self):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self.socket.receive()
 
     async def packet(self):

@@ -158,7 +158,7 @@ async def test_the_server_pings_and_closes_a_client_that_stays_silent(exchange, 
         params={"version": "2", "token": exchange.access_token, "clientId": exchange.client_id, "authType": "2"},
         autoping=False,
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         kinds = [message.type async for message in socket]
     assert set(kinds) <= {aiohttp.WSMsgType.PING}
     assert exchange.feed.connection_count == 0
@@ -221,6 +221,6 @@ async def test_stopping_does_not_wait_for_a_client_that_does_not_read(options, s
         for _ in range(1_000):
             exchange.market.set_quote(*CALL, 9_840)
         await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await exchange.stop()
     assert transport.is_closing()

@@ -172,13 +172,6 @@ def test_a_modification_below_the_filled_quantity_is_refused():
         floor.matching.modify(order, LIMIT, LOT, 10_010, 0)
 
 
-def test_the_day_ends_with_expired_orders():
-    floor = Floor()
-    order = floor.place(Side.BUY, 1, 10_000)
-    floor.matching.expire(order)
-    assert floor.reports[-1] == (order.order_id, OrderStatus.EXPIRED, 0)
-
-
 @pytest.mark.parametrize(
     ("last", "side", "limit"),
     [

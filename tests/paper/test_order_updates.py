@@ -34,7 +34,7 @@ async def updates(exchange, session):
 
 
 async def next_update(socket):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         body = await socket.receive_json()
     assert body["Type"] == "order_alert"
     return body["Data"]
@@ -90,7 +90,7 @@ async def test_updates_may_come_twice(exchange, rest, updates):
 @pytest.mark.parametrize("fields", [{"token": "bad"}, {"client_id": "1"}])
 async def test_a_bad_login_is_reset_without_a_close_frame(exchange, session, fields):
     socket = await login(exchange, session, **fields)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         message = await socket.receive()
     assert message.type in {aiohttp.WSMsgType.ERROR, aiohttp.WSMsgType.CLOSED}
     assert socket.close_code == 1006
@@ -104,7 +104,7 @@ async def test_silence_and_reset_are_faults_of_the_stream(exchange, rest, update
     assert (await next_update(updates))["correlationId"] == "heard"
     await next_update(updates)
     exchange.add_fault({"kind": "order_updates_reset"})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not updates.closed:
             await updates.receive()
     assert updates.close_code == 1006

@@ -139,7 +139,7 @@ async def test_a_recording_arrives_in_order_row_for_row_with_its_own_times(tmp_p
         wanted = [(100 + n % 50, (1_795_146_300_000 + 7 * n) // 1_000 + 19_800) for n in range(0, 5_000, 2)]
         got = [await feed.packet() for _ in wanted]
         assert [(int(packet["last"]), packet["time"]) for packet in got] == wanted
-        await asyncio.wait_for(exchange.venue.replay.finished.wait(), 5)
+        await asyncio.wait_for(exchange.venue.replay.finished.wait(), 20)
         other = exchange.market.book(InstrumentKey(Segment.NSE_FNO, 40_012))
         assert other.last == 14_905  # the last row's price
         assert [(level.price, level.size) for level in other.bids] == [(14_900, 1_300)]

@@ -33,7 +33,7 @@ async def run(*arguments):
 async def test_it_prints_one_line_serves_and_ends_cleanly_on_a_signal(session, tmp_path, number):
     process = await run("--seed", "9", "--log", str(tmp_path / "exchange.log"))
     try:
-        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 10))
+        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
         assert ready.keys() == READY_NAMES
         claims = ready["access_token"].split(".")[1]
         decoded = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
@@ -47,7 +47,7 @@ async def test_it_prints_one_line_serves_and_ends_cleanly_on_a_signal(session, t
         await feed.send(15, ("IDX_I", 13))
         assert (await feed.packet_of(2))["id"] == 13
         process.send_signal(number)
-        output, errors = await asyncio.wait_for(process.communicate(), 10)
+        output, errors = await asyncio.wait_for(process.communicate(), 30)
         assert (process.returncode, output, errors) == (0, b"", b"")
     finally:
         if process.returncode is None:
@@ -65,7 +65,7 @@ async def test_it_prints_one_line_serves_and_ends_cleanly_on_a_signal(session, t
 )
 async def test_bad_files_end_with_code_2_and_say_why(arguments, word):
     process = await run(*arguments)
-    output, errors = await asyncio.wait_for(process.communicate(), 10)
+    output, errors = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, output) == (2, b"")
     assert word in errors.decode()
 

@@ -22,7 +22,7 @@ from core.dhan.feed_packets import (
     decode_single,
     to_quote,
 )
-from core.dhan.segments import SEGMENT_OF_CODE, WIRE_CODE, feed_id, feed_id_of
+from core.dhan.segments import WIRE_CODE, feed_id, feed_id_of
 from core.model.instrument import InstrumentKey, Segment
 from core.model.market import Quote, QuoteSource
 from core.model.money import MAX_PRICE_PAISE, paise_from_wire
@@ -299,7 +299,7 @@ def test_a_packet_without_a_book_becomes_a_one_price_quote(message):
 def test_segment_codes_are_those_of_the_protocol():
     codes = {"IDX_I": 0, "NSE_EQ": 1, "NSE_FNO": 2, "NSE_CURRENCY": 3, "BSE_EQ": 4, "MCX_COMM": 5}
     assert codes | {"BSE_CURRENCY": 7, "BSE_FNO": 8} == {segment.value: code for segment, code in WIRE_CODE.items()}
-    assert {SEGMENT_OF_CODE[code] for code in WIRE_CODE.values()} == set(Segment)
+    assert WIRE_CODE.keys() == set(Segment)
 
 
 def test_equal_security_ids_in_two_segments_have_two_feed_ids():

@@ -76,7 +76,6 @@ def test_the_cash_session(moment, expected):
 @pytest.mark.parametrize("segment", [Segment.MCX_COMM, Segment.NSE_CURRENCY, Segment.BSE_CURRENCY])
 def test_segments_without_hours_are_unknown(segment):
     assert CALENDAR.session_open(at("2026-11-20T10:00:00"), segment) is None
-    assert CALENDAR.next_open(at("2026-11-20T10:00:00"), segment) is None
 
 
 @pytest.mark.parametrize(
@@ -87,21 +86,6 @@ def test_trading_days(day, expected):
     assert CALENDAR.is_trading_day(date.fromisoformat(day)) is expected
 
 
-@pytest.mark.parametrize(
-    ("moment", "expected"),
-    [
-        ("2026-11-20T08:00:00", "2026-11-20T09:15:00"),
-        ("2026-11-20T09:15:00", "2026-11-23T09:15:00"),
-        ("2026-11-23T16:00:00", "2026-11-25T09:15:00"),
-        ("2024-03-02T10:30:00", "2024-03-02T11:30:00"),
-        ("2026-11-07T10:00:00", None),
-        ("2026-12-31T16:00:00", None),
-    ],
-)
-def test_the_next_opening(moment, expected):
-    assert CALENDAR.next_open(at(moment)) == (None if expected is None else at(expected))
-
-
 @given(st.sampled_from(ALL_DAYS), st.times())
 def test_open_only_on_trading_days_and_inside_the_days_hours(day, clock):
     moment = int(datetime.combine(day, clock, IST).timestamp() * 1_000_000) * 1_000
@@ -109,9 +93,6 @@ def test_open_only_on_trading_days_and_inside_the_days_hours(day, clock):
     assert (answer is None) == (CALENDAR.is_trading_day(day) is None)
     if answer:
         assert CALENDAR.is_trading_day(day)
-    elif answer is False and (upcoming := CALENDAR.next_open(moment)) is not None:
-        assert upcoming > moment
-        assert CALENDAR.session_open(upcoming)
 
 
 def test_a_plain_year_has_about_250_trading_days():
@@ -146,7 +127,6 @@ def test_always_open_is_always_open():
     sunday = at("2026-11-22T03:00:00")
     assert AlwaysOpen().session_open(sunday, Segment.MCX_COMM) is True
     assert AlwaysOpen().is_trading_day(date(2026, 11, 22)) is True
-    assert AlwaysOpen().next_open(sunday) == sunday
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dhan.limits import ORDER_LIMITS, QUOTE_LIMITS, Budget, RateLimit
+from core.dhan.limits import Budget, RateLimit
 from core.model.errors import BugError
 
 S = 1_000_000_000
+ORDER_LIMITS = (RateLimit(8, S), RateLimit(250, 60 * S))
 
 
 def test_eight_orders_fit_in_a_second_and_the_ninth_waits_for_the_first_to_leave():
@@ -21,7 +22,7 @@ def test_eight_orders_fit_in_a_second_and_the_ninth_waits_for_the_first_to_leave
 
 
 def test_a_call_too_early_is_a_bug_and_is_not_counted():
-    budget = Budget(QUOTE_LIMITS)
+    budget = Budget((RateLimit(1, S),))
     budget.take(0)
     with pytest.raises(BugError):
         budget.take(S - 1)

@@ -110,7 +110,7 @@ def test_the_mark_is_the_last_price_clamped_into_the_book(cache):
 
 def test_the_slot_remembers_what_the_newest_quote_replaced(cache):
     booked = cache.put(position(leg(1, 75, 40)))
-    assert (booked.quote_of(0), booked.updates_of(0), booked.slots[0].previous_mark) == (None, 0, None)
+    assert (booked.quote_of(0), booked.slots[0].updates, booked.slots[0].previous_mark) == (None, 0, None)
     cache.apply(quote(1, 40, at=5))
     assert booked.slots[0].previous_mark is None
     cache.apply(quote(1, 41, at=9))

@@ -18,7 +18,6 @@ def test_the_action_comes_first_then_the_rule():
         signal(Rule.STOP_LOSS, Action.CLOSE_IMMEDIATELY),
         signal(Rule.DTE_EXIT, Action.CLOSE_IMMEDIATELY),
         signal(Rule.TRAILING_STOP, Action.CLOSE_POSITION),
-        signal(Rule.PORTFOLIO_LIMIT, Action.CLOSE_POSITION),
         signal(Rule.SQUARE_OFF, Action.CLOSE_POSITION),
         signal(Rule.PROFIT_TARGET, Action.CLOSE_POSITION),
         signal(Rule.STOP_LOSS, Action.CLOSE_75),

@@ -6,11 +6,9 @@ from core.exits.payoff import payoff_of, value_at_expiry
 from core.exits.profit_and_loss import (
     best_side_pnl,
     days_to_expiry,
-    executable_pnl,
     executable_price,
     leg_pnl,
     pnl_percent,
-    position_pnl,
 )
 from core.model.instrument import Right
 from tests.unit.exits.builders import call, key, leg, position, put, quote, stock
@@ -18,24 +16,18 @@ from tests.unit.exits.builders import call, key, leg, position, put, quote, stoc
 SPREAD = position(leg(1, 75, 40), leg(2, -75, 120))
 
 
-def test_the_worked_example():
-    assert position_pnl(SPREAD, {key(1): 4_235, key(2): 16_305}) == -305_250
-    assert position_pnl(SPREAD, {key(1): 4_235, key(2): 16_305}, realised=250) == -305_000
-
-
 def test_an_unknown_mark_or_entry_makes_the_pnl_unknown():
-    assert position_pnl(SPREAD, {key(1): 4_235}) is None
     assert leg_pnl(leg(1, 75, None), 4_000) is None
     assert leg_pnl(leg(1, 75, 40), None) is None
 
 
 def test_executable_is_the_side_that_an_order_meets_and_best_side_the_other():
     quotes = {key(1): quote(1, 42, bid=41, ask=43), key(2): quote(2, 163, bid=162, ask=164)}
-    assert executable_pnl(SPREAD, quotes) == 75 * 100 - 75 * 4_400
+    assert [executable_price(leg, quotes[leg.instrument.key]) for leg in SPREAD.legs] == [4_100, 16_400]
     assert best_side_pnl(SPREAD, quotes) == 75 * 300 - 75 * 4_200
-    assert executable_pnl(SPREAD, {key(1): quotes[key(1)]}) is None
-    assert executable_pnl(SPREAD, quotes | {key(2): quote(2, 163, bid=162, book=False)}) is None
-    assert best_side_pnl(SPREAD, {}) is None
+    assert best_side_pnl(SPREAD, quotes, realised=250) == 75 * 300 - 75 * 4_200 + 250
+    assert best_side_pnl(SPREAD, {key(1): quotes[key(1)]}) is None
+    assert best_side_pnl(SPREAD, quotes | {key(2): quote(2, 163, ask=164, book=False)}) is None
     assert executable_price(SPREAD.legs[0], None) is None
 
 

@@ -1,4 +1,4 @@
-"""The newest price wins, whatever else comes; what is folded equals a plain calculation over the same updates."""
+"""The newest price wins, whatever else comes; an older trade never hides a newer one."""
 
 import struct
 
@@ -67,19 +67,6 @@ def test_interest_and_previous_close_go_into_the_slot_and_make_no_quote():
     assert (slot.open_interest, slot.previous_close, slot.quote) == (777, 950, None)
 
 
-@given(st.lists(st.integers(1, 10_000), min_size=1), st.integers(0, 5))
-def test_a_drain_folds_everything_since_the_last_one(lasts, drained_before):
-    prices = cache()
-    for last in range(1, drained_before + 1):
-        prices.put(quote(last=last))
-    prices.drain()
-    for last in lasts:
-        prices.put(quote(last=last))
-    ((newest, high, low, updates),) = prices.drain()
-    assert (newest.last, high, low, updates) == (lasts[-1], max(lasts), min(lasts), len(lasts))
-    assert prices.drain() == []
-
-
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 1_900_000_000)), max_size=30))
 def test_an_older_trade_never_replaces_a_newer_one_within_two_seconds(updates):
     prices = cache()
@@ -131,4 +118,3 @@ def test_watching_anew_keeps_the_prices_of_what_stays():
     assert prices.quote(A) is not None
     prices.watch((A, B))
     assert prices.quote(B) is None
-    assert [folded.quote.key for folded in prices.drain()] == [A]

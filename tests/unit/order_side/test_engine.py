@@ -124,13 +124,13 @@ def test_a_position_that_is_gone_is_forgotten(rig):
 
 def test_changed_levels_keep_the_peak_and_changed_rows_do_not(rig):
     guarded(rig, levels=TRAIL, last=8_000)
-    assert rig.engine.peaks() == {1: 75_000}
+    assert rig.engine.guards[1].peak == 75_000
     rig.tell(ev.PositionOpened(SHORT, replace(TRAIL, target=STOP.stop), rig.now))
-    assert rig.engine.peaks() == {1: 75_000}
+    assert rig.engine.guards[1].peak == 75_000
     rig.tell(ev.PositionOpened(position(1, leg(11, 501, -150)), TRAIL, rig.now))
-    assert rig.engine.peaks() == {1: 0}
+    assert rig.engine.guards[1].peak == 0
     rig.tell(ev.PositionOpened(SHORT, TRAIL, rig.now, peak=60_000))
-    assert rig.engine.peaks() == {1: 60_000}
+    assert rig.engine.guards[1].peak == 60_000
 
 
 def test_alert_mode_tells_once_and_sends_nothing():
@@ -279,7 +279,7 @@ def test_a_position_that_was_not_closed_after_all_is_guarded_on_with_its_peak(ri
     assert rig.running() is not None
     rig.positions({501: -75})
     assert rig.running() is None
-    assert rig.engine.peaks() == {1: 75_000}
+    assert rig.engine.guards[1].peak == 75_000
     assert rig.journal == []
 
 

@@ -258,12 +258,6 @@ def test_relative_paths_lie_beside_the_program(tmp_path, monkeypatch):
     assert settings.log_dir == ROOT / "logs"
 
 
-def test_redis_may_be_given_in_parts():
-    assert load_settings({}, None).redis_address is None
-    settings = load_settings({"REDIS_HOST": "cache", "REDIS_PORT": "6380"}, None)
-    assert settings.redis_address.get_secret_value() == "redis://cache:6380/0"
-
-
 def test_profiles_are_chosen_per_strategy():
     settings = load_settings({"EXIT_PROFILE_42": "aggressive_profits", "EXIT_PROFILE_7": ""}, None)
     assert settings.exit_profiles == {42: "aggressive_profits"}
@@ -273,10 +267,8 @@ def test_category_defaults_follow_the_category():
     settings = load_settings({"EXIT_INCOME_DTE_DAYS": "5"}, None)
     income = settings.category_defaults("Income")
     assert (income.target_percent, income.stop_percent, income.dte_days) == (50, 200, 5)
-    assert income.is_target_of_premium
-    assert income.is_stop_of_premium
     assert settings.category_defaults("?") == settings.category_defaults("Directional")
-    assert settings.category_defaults("Volatility").is_stop_of_premium
+    assert settings.category_defaults("Volatility").target_percent == 75
 
 
 def test_an_account_needs_an_id_and_a_token_or_the_means_to_mint_one():
