@@ -22,7 +22,7 @@ _RISK_EVENT_TRIES: Final = 3
 
 
 class ExitFiling:
-    """Every method returns when it is written, however long that takes; what may be written twice is in it once.
+    """Every method returns when rows and line are written, however long that takes; tried again, nothing is in twice.
 
     `tell` gets an alert when the first try of something has failed.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import time
 from typing import TYPE_CHECKING
 
 from core.exits.desk_settings import DeskSettings
@@ -10,11 +11,11 @@ from core.exits.guard_settings import GuardSettings
 from core.exits.order_plan import LadderSettings
 from core.model.errors import ConfigurationError
 from core.model.position import Product
+from core.settings_fields import MarketHours
 from strategies.profiles import NAMED_PROFILES, category_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import time
 
     from core.model.profile import Profile
     from core.settings import Settings
@@ -74,5 +75,11 @@ def desk_settings(settings: Settings) -> DeskSettings:
         position_max_age_ms=settings.position_max_age_ms,
         absence_quarantine_s=settings.absence_quarantine_s,
         watch_interval_s=settings.position_watch_s,
-        intraday_last_send=settings.intraday_last_send,
+        intraday_last_send=_intraday_last_send(settings),
     )
+
+
+def _intraday_last_send(settings: Settings) -> time:
+    """A market that is always open has no square-off of the broker's, unless the operator names a time."""
+    has_square_off = settings.market_hours is MarketHours.CALENDAR or "intraday_last_send" in settings.model_fields_set
+    return settings.intraday_last_send if has_square_off else time.max

@@ -18,8 +18,9 @@ from core.feed_line import FeedAccess, FeedSettings
 from core.instrument_source import InstrumentSource
 from core.loop_timer import LoopTimer
 from core.market_calendar import AlwaysOpen, load_calendar
-from core.model.errors import ConfigurationError
+from core.model.errors import BugError, ConfigurationError
 from core.model.events import FeedStateChanged
+from core.model.instrument import InstrumentKey, Segment
 from core.model.signals import Mode
 from core.options import VERSION
 from core.order_update_stream import OrderStreamLogin, OrderUpdateStream
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from core.stores.base import TradeStore
 
 _POLL_SHARE: Final = 0.6
+INDEX_CANARY: Final = InstrumentKey(Segment.IDX_I, 13)
+"""NIFTY 50 ticks while the market is open: it tells quiet options from a dead feed (exit_rules 1)."""
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ class Parts:
         if self.feed is None:
             self.price_cache.watch(keys)
         else:
-            self.feed.set_wanted(keys)
+            self.feed.set_wanted((*keys, INDEX_CANARY) if keys else ())
         self.fetcher.set_wanted(keys)
         if added:
             self.fetcher.ask(added)
@@ -191,10 +194,7 @@ def _order_updates(settings: Settings, account: _Account, runner: ExitRunner) ->
 def _token_of(settings: Settings) -> Callable[[], str]:
     token = settings.dhan_access_token
     if token is None:
-        raise ConfigurationError(
-            "DHAN_ACCESS_TOKEN is not set and minting one from PIN and TOTP is not built yet.",
-            "Put a token into .env or name a file with DHAN_ACCESS_TOKEN_FILE.",
-        )
+        raise BugError("expected settings that validate_account has passed")
     return token.get_secret_value
 
 

@@ -72,23 +72,17 @@ class Settings(PlaceOptions, ExitOptions, OrderOptions, BaseSettings):
         return self
 
     @property
-    def can_mint_token(self) -> bool:
-        return self.dhan_pin is not None and self.dhan_totp_secret is not None
-
-    @property
     def secrets(self) -> tuple[str, ...]:
         """The values that no log may show."""
         hidden = (getattr(self, name) for name in type(self).model_fields)
         return tuple(value.get_secret_value() for value in hidden if isinstance(value, SecretStr))
 
     def category_defaults(self, category: str) -> CategoryDefaults:
-        """Defaults of a strategy_type. An unknown or empty one gets those of Directional."""
-        name = category.strip().lower()
-        key = name if name in {"neutral", "advanced", "volatility", "income"} else "directional"
+        """The numbers of a category by its name in strategies/: directional, neutral, advanced, volatility or income."""
         return CategoryDefaults(
-            target_percent=getattr(self, f"exit_{key}_target_percent"),
-            stop_percent=getattr(self, f"exit_{key}_stop_percent"),
-            dte_days=getattr(self, f"exit_{key}_dte_days"),
+            target_percent=getattr(self, f"exit_{category}_target_percent"),
+            stop_percent=getattr(self, f"exit_{category}_stop_percent"),
+            dte_days=getattr(self, f"exit_{category}_dte_days"),
         )
 
 
@@ -109,15 +103,15 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
 
 
 def validate_account(settings: Settings) -> None:
-    """Raise ConfigurationError unless there is an account to watch: client id, and a token or the means to mint one."""
+    """Raise ConfigurationError unless there is an account to watch: client id and token."""
     if settings.dhan_client_id is None:
         raise ConfigurationError(
             "DHAN_CLIENT_ID is not set.", "Put your Dhan client id into .env or the environment, or try --demo."
         )
-    if settings.dhan_access_token is None and not settings.can_mint_token:
+    if settings.dhan_access_token is None:
         raise ConfigurationError(
-            "DHAN_ACCESS_TOKEN is not set.",
-            "Put the token into .env, name a file with DHAN_ACCESS_TOKEN_FILE, or set DHAN_PIN and DHAN_TOTP_SECRET.",
+            "DHAN_ACCESS_TOKEN is not set, and minting one from PIN and TOTP is not built yet.",
+            "Put the token into .env, or name a file with DHAN_ACCESS_TOKEN_FILE.",
         )
 
 

@@ -116,22 +116,26 @@ class PlaceOptions(BaseModel):
 
     dhan_client_id: AccountId | None = Field(None, description="your Dhan client id")
     dhan_access_token: Secret | None = Field(None, description="the access token from Dhan's web site")
-    dhan_pin: Secret | None = Field(None, description="the six digits of your Dhan PIN")
-    dhan_totp_secret: Secret | None = Field(None, description="the secret that Dhan showed when TOTP was set up")
+    dhan_pin: Secret | None = Field(None, description="the six digits of your Dhan PIN (later version)")
+    dhan_totp_secret: Secret | None = Field(
+        None, description="the secret that Dhan showed when TOTP was set up (later version)"
+    )
     dhan_api_url: WebUrl = Field("https://api.dhan.co/v2", description="the REST address, with /v2")
     dhan_feed_url: SocketUrl = Field("wss://api-feed.dhan.co", description="the market feed's ws:// address")
     dhan_order_update_url: SocketUrl = Field("wss://api-order-update.dhan.co", description="the ws:// address")
-    dhan_auth_url: WebUrl = Field("https://auth.dhan.co", description="the host of /app/generateAccessToken")
+    dhan_auth_url: WebUrl = Field(
+        "https://auth.dhan.co", description="the host of /app/generateAccessToken (later version)"
+    )
     dhan_instruments: Annotated[str, AfterValidator(_master)] = Field(
         "https://images.dhan.co/api-data/api-scrip-master-detailed.csv", description="a URL or a path of the CSV file"
     )
     live_trading_account: AccountId | None = Field(None, description="the same text as DHAN_CLIENT_ID")
-    supabase_url: WebUrl | None = Field(None, description="the project's https:// address")
+    supabase_url: WebUrl | None = Field(None, description="the project's https:// address (later version)")
     supabase_key: Secret | None = Field(None, description="the project's service role or anon key")
     trades_db: LocalPath = Field(ROOT / "logs" / "trades.db", description="the path of the SQLite file with the trades")
-    redis_url: Secret | None = Field(None, description="redis://host:port/number")
-    redis_host: str | None = Field(None, pattern=r"^\S+$", description="a host name")
-    redis_port: Annotated[int, Field(ge=1, le=65_535)] = Field(6379, description="a port number")
+    redis_url: Secret | None = Field(None, description="redis://host:port/number (later version)")
+    redis_host: str | None = Field(None, pattern=r"^\S+$", description="a host name (later version)")
+    redis_port: Annotated[int, Field(ge=1, le=65_535)] = Field(6379, description="a port number (later version)")
     state_dir: LocalPath = Field(ROOT / "logs", description="a folder on a local disk that only this monitor uses")
     log_dir: LocalPath = Field(ROOT / "logs", description="a folder")
     market_hours: Annotated[MarketHours, BeforeValidator(_lower)] = Field(

@@ -1,7 +1,7 @@
 """What the market feed's packets say: one fact for each kind (dhan_v2_protocol 2.4).
 
-NamedTuples, not dataclasses: one is built for every tick. What only displays and records want stays undecoded bytes
-until somebody asks.
+NamedTuples, not dataclasses: one is built for every tick. `feed_id` is segment code and security id in one integer
+(`segments.feed_id`). What only displays and records want stays undecoded bytes until somebody asks.
 """
 
 from __future__ import annotations
@@ -68,14 +68,6 @@ class Ticker(NamedTuple):
     last: Paise | None
     trade_time: int | None
 
-    @property
-    def segment_code(self) -> int:
-        return self.feed_id >> 32
-
-    @property
-    def security_id(self) -> int:
-        return self.feed_id & 0xFFFF_FFFF
-
 
 class QuotePacket(NamedTuple):
     """A ticker with the day's figures, which are decoded when asked for. No book."""
@@ -84,14 +76,6 @@ class QuotePacket(NamedTuple):
     last: Paise | None
     trade_time: int | None
     raw: bytes
-
-    @property
-    def segment_code(self) -> int:
-        return self.feed_id >> 32
-
-    @property
-    def security_id(self) -> int:
-        return self.feed_id & 0xFFFF_FFFF
 
     @property
     def day(self) -> DayFigures:
@@ -109,14 +93,6 @@ class FullPacket(NamedTuple):
     bid_size: int
     ask_size: int
     raw: bytes
-
-    @property
-    def segment_code(self) -> int:
-        return self.feed_id >> 32
-
-    @property
-    def security_id(self) -> int:
-        return self.feed_id & 0xFFFF_FFFF
 
     @property
     def day(self) -> DayFigures:
@@ -137,27 +113,11 @@ class OpenInterest(NamedTuple):
     feed_id: int
     interest: int
 
-    @property
-    def segment_code(self) -> int:
-        return self.feed_id >> 32
-
-    @property
-    def security_id(self) -> int:
-        return self.feed_id & 0xFFFF_FFFF
-
 
 class PreviousClose(NamedTuple):
     feed_id: int
     close: Paise | None
     interest: int
-
-    @property
-    def segment_code(self) -> int:
-        return self.feed_id >> 32
-
-    @property
-    def security_id(self) -> int:
-        return self.feed_id & 0xFFFF_FFFF
 
 
 class MarketStatus(NamedTuple):
@@ -165,28 +125,12 @@ class MarketStatus(NamedTuple):
 
     feed_id: int
 
-    @property
-    def segment_code(self) -> int:
-        return self.feed_id >> 32
-
-    @property
-    def security_id(self) -> int:
-        return self.feed_id & 0xFFFF_FFFF
-
 
 class Disconnect(NamedTuple):
     """The server is about to close. `reason` is a code of dhan_v2_protocol 2.10."""
 
     feed_id: int
     reason: int
-
-    @property
-    def segment_code(self) -> int:
-        return self.feed_id >> 32
-
-    @property
-    def security_id(self) -> int:
-        return self.feed_id & 0xFFFF_FFFF
 
 
 PricePacket: TypeAlias = Ticker | QuotePacket | FullPacket

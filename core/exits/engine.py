@@ -18,6 +18,7 @@ from core.exits.reconcile import netted_holdings
 from core.exits.restore import Restored, adopt
 from core.model import events as ev
 from core.model.commands import Alert, Command, RecordExit, Severity
+from core.model.exit_levels import FULL_EXITS
 from core.model.journal_records import RowsWritten
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode, Signal
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from core.exits.running_exit import RunningExit
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
-    from core.model.money import Paise
     from core.model.position import Position, PositionReport
     from core.model.signals import ExitRecord
     from core.position_cache_manager import PositionCacheManager
@@ -223,7 +223,7 @@ class Engine:
         strategy_id = position.strategy_id
         part, row_units = self._part_of(signal, position)
         if part is None:
-            self._too_small(signal, position, at_ns)
+            self._tell_only(signal, position, at_ns)
             return
         position = part
         self.counts.signals += 1
@@ -245,22 +245,23 @@ class Engine:
         self._advance(at_ns)
 
     def _part_of(self, signal: Signal, position: Position) -> tuple[Position | None, tuple[int, ...]]:
-        """What the signal's action closes, and the units of its rows when that is a share. None: it cannot be split."""
+        """What the action closes, and the units of its rows when that is a share. None: nothing, or it cannot be split."""
         if signal.action not in PERCENT_OF:
-            return position, ()
+            return position if signal.action in FULL_EXITS else None, ()
         opened = self._opened[position.strategy_id].position
         rows = {leg.row_id: leg.units for leg in opened.legs}
         original = replace(position, legs=tuple(replace(leg, units=rows[leg.row_id]) for leg in position.legs))
         part = part_to_close(original, signal.action, self._closed.closed_of(original))
         return part, tuple(leg.units for leg in original.legs)
 
-    def _too_small(self, signal: Signal, position: Position, at_ns: int) -> None:
-        """A level that asks for a share of what cannot be split stays an alert; the other levels go on."""
-        name = f"{position.strategy_name} ({position.strategy_id})"
-        text = (
-            f"{signal.reason}; {signal.action.value} of it is no whole number of lots: nothing is closed at this level"
-        )
-        self.desk.say(Alert(Severity.WARNING, f"{name} is too small to split", text))
+    def _tell_only(self, signal: Signal, position: Position, at_ns: int) -> None:
+        """A level that closes nothing, or a share of what cannot be split, is an alert; the other levels go on."""
+        name, asked = f"{position.strategy_name} ({position.strategy_id})", signal.action.value
+        subject, why = f"{name}: {asked}", f"{asked} is all that is asked for"
+        if signal.action in PERCENT_OF:
+            subject, why = f"{name} is too small to split", f"{asked} of it is no whole number of lots"
+        text = f"{signal.reason}; {why}: nothing is closed at this level"
+        self.desk.say(Alert(Severity.WARNING, subject, text))
         self._closed.mark_fired(position.strategy_id, signal.rule, signal.threshold)
         self._guard(replace(self._opened[position.strategy_id], at_ns=at_ns))
 

@@ -71,7 +71,7 @@ def advance(desk: DeskState, at_ns: int) -> None:
             for attempt in leg.live:
                 chase(desk, running, attempt, at_ns)
             _judge(desk, running, leg, at_ns)
-        for leg in release_longs(running):
+        for leg in release_longs(desk, running, at_ns):
             # After a restart its orders may be over already, and then no event would come to have it judged.
             _judge(desk, running, leg, at_ns)
     _chase_strays(desk, at_ns)

@@ -10,7 +10,7 @@ from core.exits.holdings import is_listed
 from core.exits.order_gate import reducible
 from core.exits.order_plan import closing_side
 from core.model.commands import CloseRows, ReadTradeBook, RecordExit, Severity
-from core.model.exit_levels import Rule
+from core.model.exit_levels import Rule, Urgency
 from core.model.journal_records import ExitFinished, ExitStarted
 from core.model.orders import Side
 from core.model.session_time import NS_PER_MS, NS_PER_S
@@ -123,10 +123,20 @@ def _wait_for_agreement(desk: DeskState, running: RunningExit, leg: RunningLeg, 
         leg.mismatch_since_ns = None
 
 
-def release_longs(running: RunningExit) -> list[RunningLeg]:
-    """Open the long legs once every short is proved flat. Returns those that were opened."""
+def shorts_are_over(desk: DeskState, running: RunningExit, at_ns: int) -> bool:
+    """Every short is proved flat; by our fills alone only while a pressing exit goes on without readable positions."""
+    if running.shorts_are_flat:
+        return True
+    if running.signal.urgency is not Urgency.HIGH or not desk.holdings.usable_when_unreadable(at_ns, desk.settings):
+        return False
+    shorts = [leg for leg in running.legs if leg.leg.units < 0]
+    return all(leg.state is LegState.FLAT or (leg.remaining <= 0 and not leg.live) for leg in shorts)
+
+
+def release_longs(desk: DeskState, running: RunningExit, at_ns: int) -> list[RunningLeg]:
+    """Open the long legs once every short is over. Returns those that were opened."""
     waiting = [leg for leg in running.legs if leg.state is LegState.WAITING]
-    if not running.shorts_are_flat:
+    if not shorts_are_over(desk, running, at_ns):
         return []
     for leg in waiting:
         leg.fire(LegTrigger.SHORTS_FLAT)

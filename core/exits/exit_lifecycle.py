@@ -121,7 +121,6 @@ class ExitState(StrEnum):
 
 class ExitTrigger(StrEnum):
     HALT = "halt"
-    RESUME = "resume"
     ALL_FLAT = "all flat"
 
 
@@ -130,7 +129,6 @@ EXIT_TRANSITIONS: Final[Mapping[tuple[ExitState, ExitTrigger], ExitState]] = {
     (ExitState.EXECUTING, ExitTrigger.ALL_FLAT): ExitState.CLOSED,
     # A person closed it by hand, or told us to go on.
     (ExitState.HALTED, ExitTrigger.ALL_FLAT): ExitState.CLOSED,
-    (ExitState.HALTED, ExitTrigger.RESUME): ExitState.EXECUTING,
 }
 
 _State = TypeVar("_State", AttemptState, LegState, ExitState)

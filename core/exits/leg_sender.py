@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.exits.desk_state import AttemptRef
+from core.exits.exit_finish import shorts_are_over
 from core.exits.exit_lifecycle import EXIT_TRANSITIONS, ExitTrigger, LegState, fire
 from core.exits.order_gate import closable_quantity
 from core.exits.order_plan import correlation_id_of, limit_price, slice_quantity
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def send_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> None:
     """Order whatever of the leg is neither closed nor reserved, if everything allows it now."""
-    if leg.state is not LegState.OPEN or leg.free <= 0 or not _may_send(desk, running, leg):
+    if leg.state is not LegState.OPEN or leg.free <= 0 or not _may_send(desk, running, leg, at_ns):
         return
     if at_ns < leg.next_send_ns:
         desk.wake_at(leg.next_send_ns)
@@ -43,10 +44,10 @@ def send_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int)
         leg.next_send_ns = at_ns + desk.settings.round_interval_ms * NS_PER_MS
 
 
-def _may_send(desk: DeskState, running: RunningExit, leg: RunningLeg) -> bool:
+def _may_send(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> bool:
     if desk.stopping or desk.mode is Mode.ALERT or running.signal.rule is Rule.CLOSED_OUTSIDE:
         return False
-    if leg.leg.units > 0 and not running.shorts_are_flat:
+    if leg.leg.units > 0 and not shorts_are_over(desk, running, at_ns):
         # A short that was flat is open again: a late order, or one that the broker took back.
         return False
     if desk.session_open is not True:

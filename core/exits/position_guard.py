@@ -135,7 +135,7 @@ class PositionGuard:
         return None if verdict is None else self._signal(verdict, at_ns, None)
 
     def distrust(self, key: InstrumentKey, at_ns: int) -> None:
-        """A quiet instrument could not be verified: it is stale until a quote arrives after `at_ns`."""
+        """A quiet instrument could not be verified: it is stale until a quote arrives after `at_ns`. Nothing calls this yet."""
         self._distrusted[key] = at_ns
         self._is_calm = False
 

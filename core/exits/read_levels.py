@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from core.exits.level_amounts import amounts_of
+from core.exits.partial_close import PERCENT_OF
 from core.exits.row_kinds import RowsByKind, sort_rows
 from core.model.exit_levels import (
+    FULL_EXITS,
     Action,
     AmountLevel,
     ClockLevel,
@@ -127,6 +129,8 @@ def _target(inputs: LevelInputs, rows: RowsByKind, amounts: LevelAmounts) -> tup
             amounts.note(
                 f"profit_target row {row.level_id}: action {row.action_text!r} is not clear; closes the position"
             )
+        elif row.action not in FULL_EXITS and row.action not in PERCENT_OF:
+            amounts.note(f"profit_target row {row.level_id}: {row.action.value} closes nothing; the level only alerts")
         return level, row.action or Action.CLOSE_POSITION
     return None, Action.CLOSE_POSITION
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QuoteArrived:
+    """A price, for whoever replays events. The running monitor calls the engine's `on_quote` without making one."""
+
     quote: Quote
 
 
@@ -160,6 +162,8 @@ class RowsClosed:
 
 @dataclass(frozen=True, slots=True)
 class OperatorExitRequested:
+    """A person wants the position closed. Nothing sends this yet: the emergency tool comes with a later issue."""
+
     strategy_id: int
     at_ns: int
 

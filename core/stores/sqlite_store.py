@@ -97,7 +97,7 @@ class SqliteStore:
             yield None
 
     async def close_rows(self, record: ExitRecord) -> None:
-        """Close the rows of the legs that are flat, all or none. A partial exit and a row closed by others stay as they are."""
+        """Close every row of a full exit, all or none. After a partial exit, and where others closed the row, nothing changes."""
         await self._on_thread(lambda: self._close_rows(record))
 
     async def record_risk_event(self, record: ExitRecord) -> None:
@@ -171,9 +171,7 @@ class SqliteStore:
         found = {table: _columns(connection, table) for table in REQUIRED}
         problem = missing({table: columns for table, columns in found.items() if columns})
         if problem is not None:
-            raise StoreError(
-                f"{self._path} {problem}. Point TRADES_DB at the file that the strategy builder writes, or set SUPABASE_URL."
-            )
+            raise StoreError(f"{self._path} {problem}. Point TRADES_DB at the file that the strategy builder writes.")
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and self._file_was_replaced():
@@ -182,13 +180,19 @@ class SqliteStore:
             if not self._path.exists():
                 raise StoreError(
                     f"The trades file {self._path} does not exist. "
-                    "Point TRADES_DB at the file that the strategy builder writes, or set SUPABASE_URL."
+                    "Point TRADES_DB at the file that the strategy builder writes."
                 )
+            if self._path.is_dir():
+                raise StoreError(f"TRADES_DB {self._path} is a folder. Name the file in it.")
             connection = sqlite3.connect(file_uri(self._path, "rw"), uri=True, timeout=_BUSY_S, isolation_level=None)
             connection.row_factory = sqlite3.Row
             # One row with broken text must not make the whole table unreadable.
             connection.text_factory = _lenient_text
-            connection.execute("PRAGMA synchronous=FULL")
+            try:
+                connection.execute("PRAGMA synchronous=FULL")
+            except sqlite3.Error:
+                connection.close()
+                raise
             self._inode = self._path.stat().st_ino
             self._connection = connection
         return self._connection

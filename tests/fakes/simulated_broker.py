@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.model.orders import OrderIntent, OrderReport, OrderStatus, Side, TradeReport, Validity
@@ -254,6 +254,3 @@ class SimBroker:
             net = [n for time, n in history if time <= when][-1]
             rows.append(BrokerPosition(holding, net, 0, 0))
         return PositionReport(tuple(rows), requested_ns, self.loop.now)
-
-    def with_faults(self, **changes: float) -> None:
-        self.faults = replace(self.faults, **changes)

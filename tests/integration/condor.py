@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 STRATEGY_ID = 3359
 UNITS = 65
+CALM = [40_00, 90_00, 45_00, 95_00]
+STOPPED = [55_00, 160_00, 30_00, 80_00]
+"""Prices of the four legs in paise: at their entries, and beyond the stop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,10 +82,6 @@ async def rig():
             await made.broker.close()
 
 
-def posts(exchange):
-    return [row for row in exchange.venue.log.of("request") if (row["method"], row["path"]) == ("POST", "/v2/orders")]
-
-
 async def test_the_instrument_master_of_the_exchange_reads_as_it_was_written(tmp_path):
     async with LocalExchange() as exchange:
         listed = {listing.instrument.key: listing.instrument for listing in exchange.venue.instruments}

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.integration.condor import (
+    CALM,
+    STOPPED,
     STRATEGY_ID,
     environment,
     pick_condor,
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
     from tests.integration.condor import CondorLeg
 
-CALM = [40_00, 90_00, 45_00, 95_00]
-STOPPED = [55_00, 160_00, 30_00, 80_00]
 """Long call +975, short call −4,550, long put −975, short put +975: ₹−3,575 and past the stop of ₹−3,000."""
 
 
@@ -51,7 +51,7 @@ class Scene:
 
     async def is_watching(self) -> bool:
         state = await self.exchange.get("state")
-        return len(state["subscribed"]) == len(self.legs)
+        return len(state["subscribed"]) == len(self.legs) + 1  # and the index that shows the feed is alive
 
     async def net(self) -> dict[int, int]:
         state = await self.exchange.get("state")

@@ -16,9 +16,9 @@ from core.clock import SystemClock
 from core.model.errors import BugError, TransportError
 from core.monitor import Monitor, run
 from core.options import parse
-from core.paper.exchange import LocalExchange
-from core.paper.options import ExchangeOptions
 from tests.integration.condor import (
+    CALM,
+    STOPPED,
     STRATEGY_ID,
     environment,
     hold,
@@ -30,7 +30,7 @@ from tests.integration.condor import (
     write_rows,
 )
 from tests.integration.processes import eventually, exchange_process, start_monitor
-from tests.integration.test_condor_exit import CALM, STOPPED, Scene, check_finished, finish
+from tests.integration.test_condor_exit import Scene, check_finished, finish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -166,7 +166,7 @@ async def test_a_trailing_stop_keeps_its_peak_through_a_kill(scene):
     monitor = await scene.start("--execute")
 
     async def is_watching():
-        return len((await scene.exchange.get("state"))["subscribed"]) == 1
+        return len((await scene.exchange.get("state"))["subscribed"]) == 2
 
     await eventually(is_watching)
     await scene.exchange.set_prices(legs, [70_00])
@@ -200,7 +200,7 @@ async def test_the_broker_restarted_in_the_middle_of_the_day(tmp_path, start):
         monitor = await start(env, "--execute")
 
         async def is_watching():
-            return len((await first.get("state"))["subscribed"]) == 4
+            return len((await first.get("state"))["subscribed"]) == 5
 
         await eventually(is_watching)
     await asyncio.sleep(0.5)
@@ -209,7 +209,7 @@ async def test_the_broker_restarted_in_the_middle_of_the_day(tmp_path, start):
         await second.set_prices(legs, CALM)
 
         async def is_watching_again():
-            return len((await second.get("state"))["subscribed"]) == 4
+            return len((await second.get("state"))["subscribed"]) == 5
 
         await eventually(is_watching_again, 40)
         await second.set_prices(legs, STOPPED)
@@ -218,12 +218,6 @@ async def test_the_broker_restarted_in_the_middle_of_the_day(tmp_path, start):
         code, out = await finish(monitor)
         assert code == 0, out
         await check_finished(scene)
-
-
-@pytest.fixture
-async def exchange() -> AsyncIterator[LocalExchange]:
-    async with LocalExchange(ExchangeOptions(seed=3)) as exchange:
-        yield exchange
 
 
 @pytest.fixture

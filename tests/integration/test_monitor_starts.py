@@ -20,10 +20,10 @@ from core.model.session_time import ist_datetime
 from core.model.signals import Mode, Signal
 from core.monitor import Monitor, run
 from core.options import parse
-from core.paper.exchange import LocalExchange
-from core.paper.options import ExchangeOptions
 from core.settings import load_settings
 from tests.integration.condor import (
+    CALM,
+    STOPPED,
     STRATEGY_ID,
     environment,
     hold,
@@ -36,10 +36,7 @@ from tests.integration.condor import (
 from tests.integration.processes import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-CALM = [40_00, 90_00, 45_00, 95_00]
-STOPPED = [55_00, 160_00, 30_00, 80_00]
+    pass
 
 
 class Night(SystemClock):
@@ -50,12 +47,6 @@ class Night(SystemClock):
         moment = ist_datetime(now)
         since_three = ((moment.hour - 3) * 3_600 + moment.minute * 60 + moment.second) * 1_000_000_000
         return now - since_three
-
-
-@pytest.fixture
-async def exchange() -> AsyncIterator[LocalExchange]:
-    async with LocalExchange(ExchangeOptions(seed=3)) as exchange:
-        yield exchange
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ class Exchange:
             {"Content-Type": "application/json"},
             method="POST",
         )
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310  always http on loopback
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310  always http on loopback
             return json.load(response)
 
 
@@ -49,7 +49,7 @@ def exchange():
         yield running
     finally:
         process.terminate()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=30) == 0
         process.stdout.close()
 
 
@@ -167,5 +167,5 @@ def last_trade_time(exchange):
         json.dumps({"IDX_I": [NIFTY]}).encode(),
         {"access-token": exchange.ready["access_token"], "client-id": exchange.ready["client_id"]},
     )
-    with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310  always http on loopback
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310  always http on loopback
         return json.load(response)["data"]["IDX_I"][str(NIFTY)]["last_trade_time"]

@@ -15,8 +15,9 @@ from core.model.commands import Severity
 from core.monitor import Monitor
 from core.options import parse
 from core.paper.exchange import LocalExchange
-from core.paper.options import ExchangeOptions
 from tests.integration.condor import (
+    CALM,
+    STOPPED,
     STRATEGY_ID,
     hold,
     pick_condor,
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-CALM = [40_00, 90_00, 45_00, 95_00]
-STOPPED = [55_00, 160_00, 30_00, 80_00]
-
 
 @asynccontextmanager
 async def running(exchange: LocalExchange, folder: Path, *options: str) -> AsyncIterator[Monitor]:
@@ -46,12 +44,6 @@ async def running(exchange: LocalExchange, folder: Path, *options: str) -> Async
     finally:
         monitor.stop()
         await task
-
-
-@pytest.fixture
-async def exchange() -> AsyncIterator[LocalExchange]:
-    async with LocalExchange(ExchangeOptions(seed=3)) as exchange:
-        yield exchange
 
 
 def execute(database: Path, statement: str, *values: object) -> None:
@@ -160,3 +152,17 @@ async def test_a_target_is_hit_without_the_websocket_by_rest_prices_alone(
         await eventually(lambda: monitor.parts.engine.finished and monitor.parts.engine.is_idle)
     (record,) = read_exits(tmp_path)
     assert record["rule"] == "profit_target"
+
+
+async def test_an_index_shows_that_the_feed_lives_while_the_positions_are_quiet(
+    exchange: LocalExchange, tmp_path: Path
+) -> None:
+    database, legs = tmp_path / "trades.db", pick_condor()
+    hold(exchange, legs)
+    set_prices(exchange, legs, CALM)
+    write_rows(database, legs)
+    async with running(exchange, tmp_path) as monitor:
+        await eventually(lambda: "IDX_I:13" in exchange.state()["subscribed"])
+        assert "IDX_I:13" not in {str(key) for key in monitor.parts.cache.keys()}  # noqa: SIM118  a method, not a dict
+        execute(database, "UPDATE trades SET order_status = 'closed'")
+        await eventually(lambda: exchange.state()["subscribed"] == [])

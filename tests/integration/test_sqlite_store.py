@@ -124,6 +124,11 @@ async def test_a_row_with_broken_text_does_not_hide_the_others(path):
     assert found.damaged == {42}
 
 
+async def test_a_folder_in_place_of_the_file_is_named(tmp_path):
+    with pytest.raises(StoreError, match="is a folder"):
+        await SqliteStore(tmp_path).open()
+
+
 async def test_a_missing_file_is_named_and_not_created(tmp_path):
     with pytest.raises(StoreError, match=r"absent\.db does not exist.*TRADES_DB"):
         async with opened(tmp_path / "absent.db"):

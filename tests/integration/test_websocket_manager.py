@@ -19,8 +19,8 @@ from tests.fakes.waiting import eventually
 MS = 1_000_000
 TOKEN = "canary-token-4711"
 QUICK = FeedPolicy(
-    stale_after_ns=60 * MS,
-    reconnect_after_ns=200 * MS,
+    stale_after_ns=100 * MS,
+    reconnect_after_ns=1_000 * MS,
     first_delay_ns=10 * MS,
     least_delay_ns=5 * MS,
     most_delay_ns=50 * MS,
@@ -156,8 +156,7 @@ async def test_silence_is_stale_then_dead_although_pings_are_answered():
         rig.manager.set_wanted([option(1)])
         await subscribed(server, 1)
         await server.send(ticker(1, 10.0))
-        await eventually(lambda: rig.states == [True])
-        await eventually(lambda: rig.states == [True, False])
+        await eventually(lambda: rig.states[:2] == [True, False])
         assert len(server.connections) == 1
         await (await server.newest.ping())
         await subscribed(server, 1, connection=2)
@@ -182,7 +181,7 @@ async def test_silence_means_nothing_while_the_market_is_closed():
         rig.manager.market(is_open=False)
         rig.manager.set_wanted([option(1)])
         await subscribed(server, 1)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.3)  # longer than QUICK waits before it connects anew
         assert len(server.connections) == 1
         rig.manager.market(is_open=True)
         await subscribed(server, 1, connection=2)

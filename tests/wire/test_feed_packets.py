@@ -96,14 +96,14 @@ def test_a_small_packet_is_read_from_its_bytes(message, packet):
 def test_a_packet_tells_its_segment_and_security_id(message):
     (packet,) = decode_message(message, DecodeCounts())
     segment, security_id = struct.unpack_from("<3xBI", message)
-    assert (packet.segment_code, packet.security_id) == (segment, security_id)
+    assert divmod(packet.feed_id, 1 << 32) == (segment, security_id)
     assert packet.feed_id == feed_id(segment, security_id)
 
 
 def test_the_largest_security_id_survives():
     message = struct.pack("<BHBIfI", 2, 16, 8, 0xFFFF_FFFF, 1.0, 0)
     (packet,) = decode_message(message, DecodeCounts())
-    assert (packet.segment_code, packet.security_id) == (8, 0xFFFF_FFFF)
+    assert divmod(packet.feed_id, 1 << 32) == (8, 0xFFFF_FFFF)
 
 
 @pytest.mark.parametrize("message", [TICKER, QUOTE, full()])

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dhan.subscriptions import (
-    DISCONNECT_MESSAGE,
     MAX_CONNECTIONS,
     MAX_INSTRUMENTS_PER_CONNECTION,
     FeedMode,
@@ -54,6 +53,5 @@ def test_nothing_to_subscribe_is_no_message():
     assert subscribe_messages([]) == []
 
 
-def test_the_disconnect_message_and_the_limits_are_the_documented_ones():
-    assert json.loads(DISCONNECT_MESSAGE) == {"RequestCode": 12}
+def test_the_limits_are_the_documented_ones():
     assert (MAX_INSTRUMENTS_PER_CONNECTION, MAX_CONNECTIONS) == (5000, 5)

@@ -231,6 +231,11 @@ class TestTraps:
         assert levels.target_action is Action.CLOSE_POSITION
         assert any("'Close 40%' is not clear" in note for note in levels.notes)
 
+    def test_a_target_that_closes_nothing_says_so(self):
+        levels = read(None, row("profit_target", 200, action="Adjust"))
+        assert levels.target_action is Action.ADJUST
+        assert any("ADJUST closes nothing" in note for note in levels.notes)
+
     @pytest.mark.parametrize(
         ("odd", "why"),
         [

@@ -20,8 +20,8 @@ from core.position_cache_manager import OPEN_BOUND
 from tests.unit.order_side.rig import NOON, SHORT, SPREAD, Rig, S, holding, leg, position
 from tests.unit.order_side.test_orders_under_way import only, send
 
-STOP = ExitLevels(stop=AmountLevel(100_000, LevelSource.OPERATOR))
-TRAIL = ExitLevels(trailing=TrailingLevel(0, 50_000, LevelSource.OPERATOR))
+STOP = ExitLevels(stop=AmountLevel(100_000, LevelSource.LEVEL_ROW))
+TRAIL = ExitLevels(trailing=TrailingLevel(0, 50_000, LevelSource.LEVEL_ROW))
 """SHORT was sold at 90.00: its P&L is 75 × (9000 − mark) paise."""
 
 
@@ -106,11 +106,13 @@ def test_a_position_that_goes_during_its_exit_is_still_closed(rig):
     rig.begin(SHORT, nets={501: -75})
     rig.tell(ev.PositionGone(1, rig.now))
     assert rig.running() is not None
+    assert rig.engine.cache.get(1) is not None, "its quotes price the next orders"
     rig.fill(send(rig))
     rig.wait(0.1)
     rig.positions({501: 0})
     assert rig.running() is None
     assert rig.engine.cache.get(1) is None
+    assert [record.strategy_id for record in rig.engine.finished] == [1]
 
 
 def test_a_position_that_is_gone_is_forgotten(rig):
@@ -395,8 +397,8 @@ def test_positions_are_read_every_five_seconds_and_not_without_a_position(rig):
         (STOP, 9_000, False),
         (STOP, 9_700, False),
         (STOP, 9_900, True),
-        (ExitLevels(target=AmountLevel(100_000, LevelSource.OPERATOR)), 8_000, False),
-        (ExitLevels(target=AmountLevel(100_000, LevelSource.OPERATOR)), 7_900, True),
+        (ExitLevels(target=AmountLevel(100_000, LevelSource.LEVEL_ROW)), 8_000, False),
+        (ExitLevels(target=AmountLevel(100_000, LevelSource.LEVEL_ROW)), 7_900, True),
         (ExitLevels(), 20_000, False),
     ],
 )

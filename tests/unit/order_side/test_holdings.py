@@ -275,6 +275,31 @@ def test_unreadable_positions_let_a_pressing_exit_go_on_after_ten_seconds():
     assert "positions unreadable" in rig.subjects()
 
 
+def test_unreadable_positions_let_a_pressing_exit_sell_its_longs_when_the_fills_of_the_shorts_are_known():
+    rig = Rig()
+    rig.open(SPREAD)
+    rig.wait()
+    rig.positions({501: -75, 502: 75})
+    rig.wait(5)
+    fail_positions(rig, 1)
+    rig.exit()
+    fail_positions(rig, 10)
+    first = send(rig)
+    assert first.side is Side.BUY
+    fail_positions(rig, 1)
+    assert rig.submitted() == [], "the short is not filled yet"
+    rig.report(first, OrderStatus.TRADED, 75)
+    rig.quote(502)
+    second = send(rig)
+    assert (second.side, second.quantity) == (Side.SELL, 75)
+    rig.report(second, OrderStatus.TRADED, 75)
+    fail_positions(rig, 5)
+    assert rig.running() is not None, "finished only when the broker's positions say so"
+    rig.positions({501: 0, 502: 0})
+    assert rig.running() is None
+    assert rig.submitted() == []
+
+
 def test_unreadable_positions_stop_everything_after_a_minute():
     rig = Rig()
     rig.open(SHORT)

@@ -17,7 +17,7 @@ from tests.unit.order_side.test_orders_under_way import only
 LONG = position(1, leg(11, 501, 300))
 """Four lots bought at 90.00: P&L is 300 × (mark − 9000) paise."""
 HALF = ExitLevels(
-    stop=AmountLevel(300_000, LevelSource.OPERATOR),
+    stop=AmountLevel(300_000, LevelSource.LEVEL_ROW),
     target=AmountLevel(300_000, LevelSource.LEVEL_ROW),
     target_action=Action.CLOSE_50,
 )
@@ -126,6 +126,21 @@ def test_one_lot_cannot_be_split_so_the_level_is_told_once_and_the_rest_stays_in
         rig.wait(0.3)
     assert rig.submitted() == []
     assert rig.subjects().count("S1 (1) is too small to split") == 1
+    guard = rig.engine.guards[1]
+    assert (guard.levels.target, guard.levels.stop) == (None, HALF.stop)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("action", [Action.ADJUST, Action.MONITOR, Action.HOLD])
+def test_a_target_whose_row_asks_to_close_nothing_is_told_once_and_closes_nothing(action, mode):
+    rig = Rig(mode=mode)
+    guarded(rig, levels=replace(HALF, target_action=action))
+    for last in (10_100, 10_200, 10_300):
+        rig.quote(501, last)
+        rig.wait(0.3)
+    assert rig.submitted() == []
+    assert rig.running() is None
+    assert rig.subjects().count(f"S1 (1): {action.value}") == 1
     guard = rig.engine.guards[1]
     assert (guard.levels.target, guard.levels.stop) == (None, HALF.stop)
 

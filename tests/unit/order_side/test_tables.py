@@ -42,7 +42,6 @@ EXIT_ROWS = {
     (ExitState.EXECUTING, ExitTrigger.HALT): ExitState.HALTED,
     (ExitState.EXECUTING, ExitTrigger.ALL_FLAT): ExitState.CLOSED,
     (ExitState.HALTED, ExitTrigger.ALL_FLAT): ExitState.CLOSED,
-    (ExitState.HALTED, ExitTrigger.RESUME): ExitState.EXECUTING,
 }
 TABLES = [
     (

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from core.model.errors import ConfigurationError
 from core.settings import ROOT, MarketHours, Settings, load_settings, validate_account, validate_live
 from core.settings_sources import ALIASES, FROM_FILE, PREFIXES
+from strategies.categories import Category
+from strategies.profiles import CATEGORY_PROFILES
 
 EXAMPLE = ROOT / ".env.example"
 ACCOUNT = {"DHAN_CLIENT_ID": "1100003626", "DHAN_ACCESS_TOKEN": "canary-token"}
@@ -80,6 +82,7 @@ def test_the_own_name_wins_over_its_aliases():
         ("LIVE_TRADING_ACOUNT", "LIVE_TRADING_ACCOUNT"),
         ("mark_stale_ms", "MARK_STALE_S"),
         ("MARKET_HOUR", "MARKET_HOURS"),
+        ("LOG_LEVL", "LOG_LEVEL"),
         ("TRADES_DBB", "TRADES_DB"),
         ("STATE_DIRR", "STATE_DIR"),
         ("SUPABASE_KEYS", "SUPABASE_KEY"),
@@ -263,21 +266,26 @@ def test_profiles_are_chosen_per_strategy():
     assert settings.exit_profiles == {42: "aggressive_profits"}
 
 
-def test_category_defaults_follow_the_category():
+def test_category_defaults_are_the_operators_numbers():
     settings = load_settings({"EXIT_INCOME_DTE_DAYS": "5"}, None)
-    income = settings.category_defaults("Income")
+    income = settings.category_defaults("income")
     assert (income.target_percent, income.stop_percent, income.dte_days) == (50, 200, 5)
-    assert settings.category_defaults("?") == settings.category_defaults("Directional")
-    assert settings.category_defaults("Volatility").target_percent == 75
 
 
-def test_an_account_needs_an_id_and_a_token_or_the_means_to_mint_one():
+@pytest.mark.parametrize("category", list(Category))
+def test_untouched_settings_are_the_numbers_of_the_profiles(category):
+    numbers, profile = load_settings({}, None).category_defaults(category), CATEGORY_PROFILES[category]
+    assert numbers.target_percent == profile.target_percent
+    assert numbers.stop_percent == profile.stop_percent
+    assert numbers.dte_days == profile.dte_days
+
+
+def test_an_account_needs_an_id_and_a_token_and_pin_and_totp_do_not_replace_it_yet():
     validate_account(load_settings(ACCOUNT, None))
-    validate_account(load_settings({"DHAN_CLIENT_ID": "1", "DHAN_PIN": "1", "DHAN_TOTP_SECRET": "A"}, None))
     with pytest.raises(ConfigurationError, match="DHAN_CLIENT_ID is not set"):
         validate_account(load_settings({}, None))
     with pytest.raises(ConfigurationError, match="DHAN_ACCESS_TOKEN is not set"):
-        validate_account(load_settings({"DHAN_CLIENT_ID": "1", "DHAN_PIN": "1"}, None))
+        validate_account(load_settings({"DHAN_CLIENT_ID": "1", "DHAN_PIN": "1", "DHAN_TOTP_SECRET": "A"}, None))
 
 
 def test_live_needs_the_account_typed_out():

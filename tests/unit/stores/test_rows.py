@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from core.model.errors import RowError
 from core.model.exit_levels import Action
-from core.model.money import paise_from_text
 from core.stores.base import LevelRow, RiskRow, StrategyRow, TradeRow
 from core.stores.rows import read_level, read_risk, read_strategy, read_trade, snapshot_of
 
@@ -264,6 +263,6 @@ def test_good_rows_survive_any_bad_neighbour(neighbours, data):
 
 @given(st.decimals(min_value="0.01", max_value="1000000", places=2))
 def test_every_price_is_read_to_the_paisa_in_every_form(amount):
-    expected = paise_from_text(amount)
+    expected = int(amount.scaleb(2))
     forms = (amount, float(amount), str(amount), json.loads(json.dumps(float(amount))))
     assert [trade(price=form).entry for form in forms] == [expected] * 4
