@@ -147,6 +147,7 @@ def build_parts(
         options.positions,
         square_off_times(settings),
         settings.exit_trailing_distance_percent,
+        settings.dhan_client_id,
     )
     keeper = BookKeeper(store=store, source=source, runner=runner, clock=clock, rules=rules, peaks=peaks)
     keeper.on_positions = _paper_holder(paper)

@@ -41,16 +41,15 @@ class BookedPosition:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """`set_aside`: the rows that could not be read, each named. `kept`: how many of those stay guarded as they were."""
+    """`set_aside`: the rows that could not be read, each named, also those that stay guarded as they were."""
 
     positions: tuple[BookedPosition, ...]
     set_aside: tuple[RowError, ...]
-    kept: int
 
 
 @dataclass(frozen=True, slots=True)
 class BookRules:
-    """How rows are read. `only` keeps these strategy ids, None all.
+    """How rows are read. `only` keeps these strategy ids, None all. Rows of another `account` are set aside.
 
     `profiles_of` gets strategy id, strategy name and stored type, and gives the category's defaults and the chosen set.
     """
@@ -59,6 +58,7 @@ class BookRules:
     only: frozenset[int] | None = None
     square_off: Mapping[Product, time] = field(default_factory=dict)
     trailing_percent: float = TRAILING_PERCENT
+    account: str | None = None
 
 
 @dataclass(slots=True)
@@ -102,19 +102,19 @@ def build_book(
         if rules.only is not None and row.strategy_id not in rules.only:
             continue
         try:
+            _check_account(row, rules.account)
             leg = _leg(row, instruments, today)
         except RowError as error:
             problems.append(error)
             continue
         groups.setdefault(row.strategy_id, _Group(row.strategy_name, row.underlying)).legs.append(leg)
-    kept = _keep_last_good(problems, last_good, groups, today)
-    return Book(_with_levels(snapshot, groups, rules), tuple(problems), kept)
+    _keep_last_good(problems, last_good, groups, today)
+    return Book(_with_levels(snapshot, groups, rules), tuple(problems))
 
 
 def _keep_last_good(
     problems: list[RowError], last_good: Mapping[int, GuardedRow], groups: dict[int, _Group], today: date
-) -> int:
-    kept = 0
+) -> None:
     for error in problems:
         known = last_good.get(error.row) if error.table == "trades" and isinstance(error.row, int) else None
         if known is None:
@@ -123,8 +123,6 @@ def _keep_last_good(
         if expiry is None or expiry >= today:
             group = groups.setdefault(known.strategy_id, _Group(known.strategy_name, known.underlying))
             group.legs.append(known.leg)
-            kept += 1
-    return kept
 
 
 def _with_levels(snapshot: Snapshot, groups: dict[int, _Group], rules: BookRules) -> tuple[BookedPosition, ...]:
@@ -151,6 +149,12 @@ def _with_levels(snapshot: Snapshot, groups: dict[int, _Group], rules: BookRules
         )
         booked.append(BookedPosition(position, read_levels(inputs)))
     return tuple(booked)
+
+
+def _check_account(row: TradeRow, account: str | None) -> None:
+    """Another account's position is not at this broker login: it would look closed by somebody else."""
+    if account is not None and row.account_id not in {None, "", account}:
+        raise RowError("trades", row.row_id, f"account_id is {row.account_id}, and this monitor watches {account}")
 
 
 def _leg(row: TradeRow, instruments: Mapping[InstrumentKey, Instrument], today: date) -> Leg:

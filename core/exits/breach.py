@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 class Breach:
     """What the legs looked like when the breach began. `since_ns` is monotonic: receipt of the tick, or the clock's tick."""
 
-    __slots__ = ("_booked", "_distinct", "_first", "_updates", "since_ns")
+    __slots__ = ("_booked", "_distinct", "_first", "_updates", "since_ns", "tick_ns")
 
     def __init__(self, booked: BookedPosition, since_ns: int, ticked: InstrumentKey | None) -> None:
         """`ticked` is the instrument whose quote began the breach; None when the clock found it."""
         self._booked = booked
         self.since_ns = since_ns
+        self.tick_ns = None if ticked is None else since_ns
         self._updates = tuple(slot.updates - (1 if slot.key == ticked else 0) for slot in booked.slots)
         self._first = tuple(slot.quote for slot in booked.slots)
         self._distinct = [False] * len(booked.slots)

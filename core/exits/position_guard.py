@@ -132,7 +132,11 @@ class PositionGuard:
             verdicts.extend(verdict for rule in TIME_RULES if (verdict := rule.check(self._facts)) is not None)
         self._is_calm = not verdicts and not self._breaches and not self._distrusted and self._is_inside_band()
         verdict = pick(verdicts)
-        return None if verdict is None else self._signal(verdict, at_ns, None)
+        if verdict is None:
+            return None
+        # A breach that waited for its spread or a witness: the tick that began it is what the trader waits from.
+        breach = self._breaches.get(verdict.rule)
+        return self._signal(verdict, at_ns, None if breach is None else breach.tick_ns)
 
     def distrust(self, key: InstrumentKey, at_ns: int) -> None:
         """A quiet instrument could not be verified: it is stale until a quote arrives after `at_ns`. Nothing calls this yet."""

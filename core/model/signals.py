@@ -25,7 +25,8 @@ class Signal:
     """One rule fired for one position.
 
     `threshold` and `observed` are P&L in paise for price rules, whole days for day rules, None for a clock or an operator.
-    `tick_received_ns` is the receipt of the tick that fired it, None for time rules; both times are monotonic.
+    `tick_received_ns` is the receipt of the tick that fired it or began its breach, None for time rules; monotonic, as is
+    `decided_ns`.
     """
 
     strategy_id: int

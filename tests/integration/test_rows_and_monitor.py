@@ -59,6 +59,7 @@ BAD_ROWS = {
     "expired contract's id of a foreign segment": {"exchange_segment": "NSE_MOON"},
     "unknown side": {"action": "HODL"},
     "contract and strike disagree": {"strike_price": 12_345},
+    "another account's row": {"account_id": "9999999999"},
 }
 
 

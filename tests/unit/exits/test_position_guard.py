@@ -32,7 +32,7 @@ def test_the_worked_example_of_two_legs():
     assert desk.tick(2, 163.05) is None
     signal = desk.clock(100 * MS)
     assert signal.reason == "stop loss: P&L ₹-3,052.50 ≤ ₹-3,000.00"
-    assert signal.tick_received_ns is None
+    assert signal.decided_ns - signal.tick_received_ns == 100 * MS, "from the tick that began the breach"
 
 
 @pytest.mark.parametrize("session_open", [None, False])
