@@ -70,7 +70,8 @@ async def measure(
 
     `fresh` triggers with the broker's positions at hand, then `stale` without. Gaps in seconds.
     """
-    book = make_book(*size, fresh + stale)
+    # The monitor also watches the index: with it the instruments are as many as one connection takes.
+    book = make_book(size[0], size[1] - 1, fresh + stale)
     ids, singles = list(book.ids), book.singles
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
