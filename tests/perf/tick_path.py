@@ -59,7 +59,7 @@ def measure() -> dict[str, float]:
     found["decode_and_price_cache_full"] = _best(
         lambda packet: chain.prices.take(decode_single(packet, counts), 1), fulls
     )
-    chain.feed_all(fulls)
+    chain.feed_all(fulls, now_s)
     found["message_to_decision_full"] = _best(chain.line.on_binary, fulls)
     found["message_to_decision_ticker"] = _best(chain.line.on_binary, tickers)
     frames = [frame(BINARY, packet) for packet in fulls]
@@ -95,9 +95,11 @@ class _Chain:
         self.socket.sink, self.socket._is_early = self.line, True
         self._engine, self._clock, self._ids = engine, clock, book.ids
 
-    def feed_all(self, packets: Sequence[bytes]) -> None:
-        """Prices for every instrument, and the time, so that every position has its band and rests."""
-        now_s = int(time.time()) + IST_OFFSET_S
+    def feed_all(self, packets: Sequence[bytes], now_s: int) -> None:
+        """Prices for every instrument, and the time, so that every position has its band and rests.
+
+        `now_s` is the packets' trade time: a later one here would make all of them late, and measure dropping.
+        """
         for security_id in self._ids:
             self.line.on_binary(full_packet(security_id, ENTRY_RUPEES, now_s))
         for packet in packets:
