@@ -202,6 +202,8 @@ async def test_risk_events_of_another_shape_are_left_alone(path):
     run(path, ("DROP TABLE risk_events",), ("CREATE TABLE risk_events (id, remark)",))
     async with opened(path) as store:
         await store.record_risk_event(exit_of(leg()))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM risk_events").fetchone() == (0,)
 
 
 async def test_rows_are_closed_with_the_fill(path):

@@ -303,7 +303,7 @@ async def test_accepting_and_dropping_is_retried_for_ever():
         assert rig.retries[-1].check_token
 
 
-async def test_a_server_that_is_not_there_is_retried_until_it_is():
+async def test_a_server_that_is_not_there_is_tried_again_and_again():
     async with feed_server() as server:
         rig = Rig(server)
         server.port, port = 1, server.port
