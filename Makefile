@@ -13,6 +13,10 @@ PYTHONS  := python3.14 python3.13 python3.12 python3.11 python3 python
 UV_VERSION         := 0.13.8
 VIRTUALENV_VERSION := 21.15.7
 
+# The second server of the contract tests. It needs node of this version or newer.
+LITE       := tests/lite
+NODE_MAJOR := 20
+
 # The layers without I/O. Every branch in them must be covered.
 PURE_LAYERS := core/model/*,core/dhan/*,core/exits/*
 
@@ -72,11 +76,11 @@ lock: $(VENV)/.stamp-lock ## Write both lock files again
 	@$(UV_COMPILE) -c requirements.lock -o tests/requirements.lock tests/requirements.txt
 
 clean: ## Remove the environment, the caches and the reports
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	@rm -rf $(VENV) $(LITE)/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 install: $(VENV)/.stamp-runtime ## Install the runtime packages
-install-test: $(VENV)/.stamp-test ## Install the runtime and test packages
+install-test: $(VENV)/.stamp-test $(VENV)/.stamp-postgresql $(VENV)/.stamp-lite ## Install the runtime and test packages
 
 $(VENV)/.stamp-runtime: requirements.lock | $(VENV)/.stamp-venv
 	@echo "== Installing the runtime packages"
@@ -91,6 +95,51 @@ $(VENV)/.stamp-test: tests/requirements.lock | $(VENV)/.stamp-venv
 $(VENV)/.stamp-lock: Makefile | $(VENV)/.stamp-venv
 	@$(PIP_INSTALL) uv==$(UV_VERSION)
 	@touch $@
+
+# The next two are for tests only. They never fail: without them the tests that need them are skipped, each with the reason.
+# No stamp is left then, so that the next run looks again.
+
+# PostgreSQL with wal2json, from apt as root. An installed server's version goes first. Debian would make and start a system
+# cluster for a new server: its switch for that is off while this installs, and only where no such setting was there before.
+$(VENV)/.stamp-postgresql: | $(VENV)/.stamp-venv
+	@set -u; \
+	found() { \
+		for plugin in /usr/lib/postgresql/*/lib/wal2json.so "$$(pg_config --pkglibdir 2>/dev/null)/wal2json.so"; do \
+			[ ! -e "$$plugin" ] || return 0; \
+		done; \
+		return 1; \
+	}; \
+	skipped() { echo "== Skipped PostgreSQL with wal2json: $$1. Tests over it will be skipped"; exit 0; }; \
+	if found; then touch $@; exit 0; fi; \
+	command -v apt-get >/dev/null 2>&1 || skipped "not installed, and there is no apt-get"; \
+	[ "$$(id -u)" = 0 ] || skipped "not installed, and only root may install it (postgresql, postgresql-NN-wal2json)"; \
+	echo "== Installing PostgreSQL with wal2json"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq >/dev/null 2>&1 || true; \
+	installed=$$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | cut -d/ -f5 | sort -rn); \
+	usual=$$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$$/\1/p' | head -n 1); \
+	chosen=; \
+	for version in $$installed $$usual; do \
+		if apt-cache show "postgresql-$$version-wal2json" >/dev/null 2>&1; then chosen=$$version; break; fi; \
+	done; \
+	[ -n "$$chosen" ] || skipped "apt has no postgresql-NN-wal2json"; \
+	switch=/etc/postgresql-common/createcluster.conf; ours=; \
+	if [ ! -e "$$switch" ]; then \
+		mkdir -p "$${switch%/*}" && echo "create_main_cluster = false" >"$$switch" && ours=yes; \
+	fi; \
+	apt-get install -y -qq -o DPkg::Lock::Timeout=60 "postgresql-$$chosen" "postgresql-$$chosen-wal2json" >/dev/null 2>&1; \
+	if [ -n "$$ours" ]; then cp "/usr/share$${switch#/etc}" "$$switch" 2>/dev/null || rm -f "$$switch"; fi; \
+	if found; then touch $@; else skipped "apt-get could not install postgresql-$$chosen-wal2json"; fi
+
+$(VENV)/.stamp-lite: $(LITE)/package.json $(LITE)/package-lock.json | $(VENV)/.stamp-venv
+	@set -u; \
+	skipped() { echo "== Skipped @supabase/lite: $$1. Tests over it will be skipped"; exit 0; }; \
+	command -v npm >/dev/null 2>&1 || skipped "there is no npm"; \
+	node -e 'process.exit(parseInt(process.versions.node) >= $(NODE_MAJOR) ? 0 : 1)' >/dev/null 2>&1 || \
+		skipped "it needs node $(NODE_MAJOR) or newer"; \
+	echo "== Installing @supabase/lite"; \
+	if (cd $(LITE) && npm ci --ignore-scripts --omit=optional --omit=peer --no-audit --no-fund --loglevel=silent \
+		--prefer-offline --fetch-retries=1) >/dev/null 2>&1; then touch $@; else skipped "npm ci failed in $(LITE)"; fi
 
 # A Debian python3 may come without the venv module. Then, in this order: the system package
 # (root only), virtualenv in a temporary folder, an error.

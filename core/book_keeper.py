@@ -11,6 +11,7 @@ from core.model.errors import ConfigurationError, DecodeError, StoreError, Trans
 from core.model.events import PositionGone, PositionOpened
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.position_book import Book, build_book, guarded_rows, wanted_keys
+from core.read_trouble import ReadTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +71,8 @@ class BookKeeper:
         self.on_positions: Callable[[tuple[Position, ...]], None] = lambda _: None
         self.on_read: Callable[[], None] = lambda: None
         self._turn = asyncio.Lock()
-        self._told_errors: set[str] = set()
+        self._trouble = ReadTrouble()
+        self._is_master_told = False
         self._instruments: dict[InstrumentKey, Instrument] = {}
         self._missed_ns: dict[InstrumentKey, int] = {}
 
@@ -95,6 +97,7 @@ class BookKeeper:
         # In a thread: a thousand positions take some fifty milliseconds, and the ticks must not wait for them.
         book = await asyncio.to_thread(build_book, snapshot, self._instruments, self._rules, today, last_good)
         self._take(book)
+        self._say(self._trouble.succeeded(snapshot.stale, self._clock.monotonic_ns()))
 
     async def _load_instruments(self, wanted: frozenset[InstrumentKey]) -> None:
         """Look up what is not known yet. While something is known, a missing master sets new rows aside and no more."""
@@ -108,10 +111,10 @@ class BookKeeper:
         except (TransportError, DecodeError, ConfigurationError) as error:
             if not self._instruments:
                 raise
-            self._tell("instrument master not readable", f"rows of new contracts cannot be guarded: {error}")
+            self._tell_master(error)
         else:
             self._instruments.update(loaded.master.instruments)
-            self._told_errors.discard("instrument master not readable")
+            self._is_master_told = False
         for key in missing:
             if key in self._instruments:
                 self._missed_ns.pop(key, None)
@@ -145,17 +148,19 @@ class BookKeeper:
         try:
             await self.read()
         except (StoreError, TransportError, DecodeError, ConfigurationError) as error:
-            self._tell("trades not readable", f"the positions stay as last read: {error}")
-        else:
-            self._told_errors.discard("trades not readable")
+            _log.warning("the trades cannot be read: %s", error)
+            self._say(self._trouble.failed(error, self._clock.monotonic_ns()))
 
-    def _tell(self, subject: str, text: str) -> None:
-        """Page once until it is over: every poll of a broken file would find another wording for it."""
-        if subject in self._told_errors:
-            _log.warning("%s: %s", subject, text)
-            return
-        self._told_errors.add(subject)
-        self._runner.carry_out((Alert(Severity.PAGE, subject, text),))
+    def _say(self, alert: Alert | None) -> None:
+        if alert is not None:
+            self._runner.carry_out((alert,))
+
+    def _tell_master(self, error: Exception) -> None:
+        """Page once until it is over."""
+        if not self._is_master_told:
+            self._is_master_told = True
+            text = f"rows of new contracts cannot be guarded: {error}"
+            self._say(Alert(Severity.PAGE, "instrument master not readable", text))
 
     def _take(self, book: Book) -> None:
         self._tell_set_aside(book)

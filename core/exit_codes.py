@@ -61,7 +61,8 @@ def sentences(error: Exception) -> str:
         case RateLimitedError():
             return f"Too many requests: {_sentence(error)}\nWait a minute, then start again."
         case StoreError():
-            return f"The trades cannot be used: {_sentence(error)}\nCheck TRADES_DB and the tables in it."
+            # Its text ends with the remedy: which one depends on the store.
+            return f"The trades cannot be used: {_sentence(error)}"
         case TransportError():
             return f"No connection: {_sentence(error)}\nCheck the network and the addresses in .env, then start again."
         case MonitorError() if not isinstance(error, BugError):

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Final
 
 from core.model.commands import Alert, Severity
 from core.model.errors import StoreError, TransportError
+from core.model.exit_levels import Rule
 from core.model.signals import Mode
+from core.stores.base import RowOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from core.exit_records import ExitRecords
     from core.model.signals import ExitRecord
     from core.stores.base import TradeStore
 
-RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
+RETRY_S: Final = (0.2, 0.5, 1.0, 2.0)
 """Pauses between tries; the last one is repeated."""
 _RISK_EVENT_TRIES: Final = 3
+_LOST: Final = frozenset({RowOutcome.OTHERS, RowOutcome.GONE})
 
 
 class ExitFiling:
@@ -60,14 +63,22 @@ class ExitFiling:
         tries = 0
         while True:
             try:
-                await self._store.close_rows(record)
+                outcomes = await self._store.close_rows(record)
             except (StoreError, TransportError) as error:
                 text = f"the position is closed at the broker; the rows follow when the store answers: {error}"
                 self._tell_once(f"rows of {record.exit_id} not written", text)
                 await _pause(tries)
                 tries += 1
             else:
+                self._tell_lost(record, outcomes)
                 return
+
+    def _tell_lost(self, record: ExitRecord, outcomes: Mapping[int, RowOutcome]) -> None:
+        """Rows that somebody else closed or deleted first keep what he wrote; the record file has our prices."""
+        lost = [f"{row_id} ({outcome.value})" for row_id, outcome in outcomes.items() if outcome in _LOST]
+        if lost and record.rule is not Rule.CLOSED_OUTSIDE:
+            text = f"row {', '.join(lost)}: not written by us; our fills are in exit_executions.json"
+            self._tell(Alert(Severity.WARNING, f"rows of {record.exit_id} closed by somebody else", text))
 
     async def _record_risk_event(self, record: ExitRecord) -> None:
         """A table for reports, which must not keep a closed exit open: after a few failures a person is told instead."""

@@ -11,6 +11,7 @@ from core.model.commands import Alert, Severity
 from core.model.errors import StoreError, TransportError
 from core.model.session_time import NS_PER_S
 from core.run_statistics import view_in_steps
+from core.stores.base import StoreState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ _EVERY_S: Final = 1.0
 _UNPROTECTED_AFTER_S: Final = 5.0
 _TOLD_ONE_BY_ONE: Final = 3
 _TELL_AGAIN_NS: Final = 300 * NS_PER_S
+_SLOW_CHANGES_AFTER_NS: Final = 60 * NS_PER_S
 _ASK_AGAIN_NS: Final = 5 * NS_PER_S
 _ASK_AGAIN_CLOSED_NS: Final = 60 * NS_PER_S
 """An instrument that never has a price must not cost a request in every second of the day."""
@@ -39,6 +41,8 @@ class HouseKeeping:
         self._started_ns = started_ns
         self._told_ns: dict[int, int] = {}
         self._asked_ns: dict[InstrumentKey, int] = {}
+        self._polling_since_ns: int | None = None
+        self._is_polling_told = False
 
     async def run(self) -> None:
         parts = self._parts
@@ -47,6 +51,7 @@ class HouseKeeping:
             if parts.feed is not None:
                 parts.feed.market(is_open=parts.engine.desk.session_open is not False)
             self._look_after_prices()
+            self._look_after_store()
             if not parts.options.prints_once:
                 self._show(await view_in_steps(parts, self._started_ns))
             await parts.runner.flush()
@@ -83,6 +88,20 @@ class HouseKeeping:
         position = guard.booked.position
         booked = self._parts.keeper.known.get(position.strategy_id)
         return position_tag(position if booked is None else booked.position)
+
+    def _look_after_store(self) -> None:
+        """Tell a person when changes of the rows are noticed late for long. A store that is away is the keeper's to tell."""
+        parts, now = self._parts, self._parts.clock.monotonic_ns()
+        health = parts.store.health()
+        if health.state is StoreState.LIVE:
+            self._polling_since_ns = None
+            self._is_polling_told = False
+        elif self._polling_since_ns is None:
+            self._polling_since_ns = now
+        elif now - self._polling_since_ns >= _SLOW_CHANGES_AFTER_NS and not self._is_polling_told:
+            self._is_polling_told = True
+            text = f"the rows are read again every few seconds instead: {health.detail or 'no reason is known'}"
+            parts.runner.carry_out((Alert(Severity.WARNING, "changes of the trades are not pushed", text),))
 
     def _look_after_prices(self) -> None:
         """Ask REST for what the feed leaves out, and tell a person of every position without usable prices."""

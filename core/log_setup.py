@@ -24,7 +24,9 @@ _QUEUE_LINES: Final = 10_000
 _STOP_S: Final = 2.0
 _HIDDEN: Final = "***"
 _SHORTEST_SECRET: Final = 4
-_NOISY: Final = ("websockets", "aiohttp", "asyncio", "urllib3", "hpack", "httpcore", "httpx")
+_NOISY: Final = ("websockets", "aiohttp", "asyncio", "urllib3", "hpack", "httpcore", "httpx", "postgrest", "supabase")
+# The realtime client reports every lost connection as an error, with a text of others in it; our own listener tells it once.
+_SILENT: Final = ("realtime",)
 
 _PATTERNS: Final = (
     re.compile(r"eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?"),
@@ -152,5 +154,7 @@ def set_up_logging(
     # Their debug lines hold headers and addresses with the token in the query.
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     listener.start()
     return LogSetup(handler, listener, tuple(targets))

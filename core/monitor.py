@@ -155,6 +155,7 @@ class Monitor:
             # From the first moment: a plan must not begin what it is asked about.
             parts.engine.handle(StopRequested(self._clock.monotonic_ns()))
         await parts.store.open()
+        await self._listen_to_trades()
         await parts.market.open()
         await self._check_live()
         commands = () if self._options.plan else await self._replay()
@@ -180,6 +181,15 @@ class Monitor:
         # The journal and the store work on threads of their own; by default one may keep the ticks waiting for 5 ms.
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         _log.info("%s: guarding %d positions", parts.mode, len(parts.engine.guards))
+
+    async def _listen_to_trades(self) -> None:
+        """From here on the lease is renewed, however long the rest of the start takes."""
+        trades = self.parts.trades
+        alert = await trades.take_lease(self.parts.mode)
+        if alert is not None:
+            self.parts.runner.carry_out((alert,))
+        for work, name in trades.tasks():
+            self._keep(work, name)
 
     async def _replay(self) -> tuple[Command, ...]:
         """Take up what the journal knows. A simulation starts afresh, but never with an exit id that was used before."""
@@ -271,7 +281,8 @@ class Monitor:
         """Close what was opened, in the opposite order. An error while closing must not hide the one that ended the run."""
         parts = self.parts
         parts.timer.stop()
-        for close in (parts.market.close, parts.records.close, parts.journal.close, parts.store.close):
+        closes = (parts.market.close, parts.records.close, parts.journal.close, parts.trades.release, parts.store.close)
+        for close in closes:
             try:
                 await close()
             except (TransportError, StoreError, OSError) as error:

@@ -18,7 +18,7 @@ from core.feed_line import FeedAccess, FeedSettings
 from core.instrument_source import InstrumentSource
 from core.loop_timer import LoopTimer
 from core.market_calendar import AlwaysOpen, load_calendar
-from core.model.errors import BugError, ConfigurationError
+from core.model.errors import BugError
 from core.model.events import FeedStateChanged
 from core.model.instrument import InstrumentKey, Segment
 from core.model.signals import Mode
@@ -28,7 +28,7 @@ from core.position_book import BookRules
 from core.position_cache_manager import PositionCacheManager
 from core.price_cache import PriceCache
 from core.settings import MarketHours, validate_account, validate_live
-from core.stores.sqlite_store import SqliteStore
+from core.trades_source import TradesSource, trades_source
 from core.websocket_manager import WebSocketManager
 from data_scripts.realtime_market_fetcher import RealtimeMarketFetcher
 
@@ -58,7 +58,7 @@ class Parts:
     settings: Settings
     clock: Clock
     calendar: SessionCalendar
-    store: TradeStore
+    trades: TradesSource
     market: DhanBroker
     paper: PaperBroker | None
     price_cache: PriceCache
@@ -90,6 +90,10 @@ class Parts:
             self.fetcher.ask(added)
 
     @property
+    def store(self) -> TradeStore:
+        return self.trades.store
+
+    @property
     def broker(self) -> Broker:
         return self.market if self.paper is None else self.paper
 
@@ -100,11 +104,6 @@ def check_settings(options: Options, settings: Settings) -> None:
         validate_live(settings)
     else:
         validate_account(settings)
-    if settings.supabase_url is not None:
-        raise ConfigurationError(
-            "SUPABASE_URL is set and this version reads trades from SQLite only.",
-            "Unset SUPABASE_URL and SUPABASE_KEY, and put the trades into TRADES_DB.",
-        )
     profiles_by(settings)
 
 
@@ -120,14 +119,14 @@ def build_parts(
     market = DhanBroker(settings.dhan_api_url, account.client_id, account.token, clock, limits=limits)
     engine = Engine(cache, guard_settings(settings), desk_settings(settings), mode)
     paper = PaperBroker(clock, price_cache.quote, market.read_quotes) if mode is Mode.SIMULATION else None
-    store = SqliteStore(settings.trades_db, settings.store_poll_ms)
+    trades = trades_source(settings, options, clock)
     journal = ExitJournal(settings.state_dir / "exit_journal.db", mode, build=VERSION, clock=clock)
     records = ExitRecords(settings.log_dir / FILE_NAME)
     runner = ExitRunner(
         engine=engine,
         broker=market if paper is None else paper,
         journal=journal,
-        store=store,
+        store=trades.store,
         records=records,
         clock=clock,
         spawn=spawn,
@@ -149,12 +148,12 @@ def build_parts(
         settings.exit_trailing_distance_percent,
         settings.dhan_client_id,
     )
-    keeper = BookKeeper(store=store, source=source, runner=runner, clock=clock, rules=rules, peaks=peaks)
+    keeper = BookKeeper(store=trades.store, source=source, runner=runner, clock=clock, rules=rules, peaks=peaks)
     keeper.on_positions = _paper_holder(paper)
     feed = _feed(settings, account, price_cache, on_quote, runner, fetcher) if options.use_websocket else None
     updates = None if mode is Mode.SIMULATION else _order_updates(settings, account, runner)
     parts = Parts(
-        mode, options, settings, clock, calendar, store, market, paper, price_cache, cache, engine, journal, records,
+        mode, options, settings, clock, calendar, trades, market, paper, price_cache, cache, engine, journal, records,
         runner, fetcher, feed, updates, timer, source, peaks, keeper,
     )  # fmt: skip
     keeper.on_read = parts.subscribe

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.model.session_time import NS_PER_S
 from core.monitor_view import ConnectionView, MonitorView, Statistics
+from core.stores.base import StoreState
 from core.view_builder import exited_view, exiting_views, guarded_view, planned_view
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _connection(parts: Parts) -> ConnectionView:
     updates = "off" if stream is None else "connected" if stream.status.is_connected else "connecting"
     cached = sum(parts.price_cache.quote(key) is not None for key in parts.cache.keys())  # noqa: SIM118  a method, not a dict
     return ConnectionView(
-        store="connected" if parts.keeper.is_reading else "unreadable",
+        store=_store(parts),
         feed=state,
         order_updates=updates,
         subscribed=0 if feed is None else feed.subscribed,
@@ -85,6 +86,16 @@ def _connection(parts: Parts) -> ConnectionView:
         reconnects=0 if feed is None else feed.reconnects,
         data_age_s=age,
     )
+
+
+def _store(parts: Parts) -> str:
+    """connected, polling or unreadable, with the store's own words where it has some."""
+    health = parts.store.health()
+    if not parts.keeper.is_reading or health.state is StoreState.AWAY:
+        state = "unreadable"
+    else:
+        state = "connected" if health.state is StoreState.LIVE else "polling"
+    return f"{state} ({health.detail})" if health.detail else state
 
 
 def _statistics(parts: Parts, started_ns: int) -> Statistics:

@@ -65,6 +65,8 @@ class Settings(PlaceOptions, ExitOptions, OrderOptions, BaseSettings):
             raise ValueError("SUPABASE_URL is set and SUPABASE_KEY is not")
         if self.supabase_key is not None and self.supabase_url is None:
             raise ValueError("SUPABASE_KEY is set and SUPABASE_URL is not")
+        if self.supabase_role_token is not None and self.supabase_url is None:
+            raise ValueError("SUPABASE_ROLE_TOKEN is set and SUPABASE_URL is not")
         if self.redis_url is not None and self.redis_host is not None:
             raise ValueError("REDIS_URL and REDIS_HOST are both set")
         if self.order_connect_timeout_s > self.order_timeout_s:

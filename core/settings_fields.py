@@ -9,8 +9,10 @@ import itertools
 import re
 from datetime import time
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
 
@@ -75,6 +77,21 @@ def _web(url: str) -> str:
     return url.rstrip("/")
 
 
+def _safe_for_keys(url: str) -> str:
+    """Plain http would show the key to every machine on the way; on this machine or a private network it may do."""
+    if url.startswith("https://") or _is_near(urlsplit(url).hostname or ""):
+        return url
+    raise ValueError("expected https://, plain http only on this machine or a private network")
+
+
+def _is_near(host: str) -> bool:
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        # A name without a dot is one of this machine or of its own network.
+        return "." not in host or host.endswith((".localhost", ".local", ".internal"))
+
+
 def _socket(url: str) -> str:
     if re.fullmatch(r"wss?://[^\s/?#]+[^\s?#]*", url) is None:
         raise ValueError("expected ws:// or wss:// and a host")
@@ -109,6 +126,7 @@ SocketUrl = Annotated[str, AfterValidator(_socket)]
 Secret = Annotated[SecretStr, AfterValidator(_header_safe)]
 AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 Profile = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+SqlName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
 
 class PlaceOptions(BaseModel):
@@ -130,8 +148,28 @@ class PlaceOptions(BaseModel):
         "https://images.dhan.co/api-data/api-scrip-master-detailed.csv", description="a URL or a path of the CSV file"
     )
     live_trading_account: AccountId | None = Field(None, description="the same text as DHAN_CLIENT_ID")
-    supabase_url: WebUrl | None = Field(None, description="the project's https:// address (later version)")
-    supabase_key: Secret | None = Field(None, description="the project's service role or anon key")
+    supabase_url: Annotated[WebUrl, AfterValidator(_safe_for_keys)] | None = Field(
+        None, description="the project's https:// address"
+    )
+    supabase_key: Secret | None = Field(None, description="the project's service role, secret, anon or publishable key")
+    supabase_role_token: Secret | None = Field(None, description="a signed token of the role exit_monitor")
+    supabase_schema: SqlName = Field("public", description="the schema that holds the trade tables")
+    supabase_trades_table: SqlName = Field("trades", description="a table name")
+    supabase_strategies_table: SqlName = Field("strategies", description="a table name")
+    supabase_risks_table: SqlName = Field("strategy_risk_management", description="a table name")
+    supabase_levels_table: SqlName = Field("strategy_exit_levels", description="a table name")
+    supabase_timeout_s: Annotated[float, Field(ge=1, le=30, allow_inf_nan=False)] = Field(
+        5.0, description="seconds for one request, 1 to 30"
+    )
+    supabase_reread_s: Annotated[float, Field(ge=1, le=300, allow_inf_nan=False)] = Field(
+        30.0, description="seconds between full re-reads while changes arrive, 1 to 300"
+    )
+    supabase_poll_s: Annotated[float, Field(ge=0.5, le=60, allow_inf_nan=False)] = Field(
+        3.0, description="seconds between full re-reads while changes may go unseen, 0.5 to 60"
+    )
+    supabase_canary_s: Annotated[float, Field(ge=0.5, le=60, allow_inf_nan=False)] = Field(
+        1.5, description="seconds between two beats of the canary, 0.5 to 60"
+    )
     trades_db: LocalPath = Field(ROOT / "logs" / "trades.db", description="the path of the SQLite file with the trades")
     redis_url: Secret | None = Field(None, description="redis://host:port/number (later version)")
     redis_host: str | None = Field(None, pattern=r"^\S+$", description="a host name (later version)")

@@ -15,13 +15,26 @@ from core.model.errors import ConfigurationError
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "SUPABASE_URL": ("NEXT_PUBLIC_SUPABASE_URL",),
-    "SUPABASE_KEY": ("SUPABASE_ANON_KEY", "NEXT_PUBLIC_SUPABASE_ANON_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
+    "SUPABASE_KEY": (
+        "SUPABASE_ANON_KEY",
+        "NEXT_PUBLIC_SUPABASE_ANON_KEY",
+        "SUPABASE_SERVICE_ROLE_KEY",
+        "SUPABASE_SERVICE_KEY",
+    ),
     "LADDER_RUNGS_BPS": ("LADDER_RUNGS",),
 }
 """Other names of an option. Where several are set, the option's own name wins, then the first alias."""
 
 FROM_FILE: Final = frozenset(
-    {"DHAN_CLIENT_ID", "DHAN_ACCESS_TOKEN", "DHAN_PIN", "DHAN_TOTP_SECRET", "SUPABASE_KEY", "REDIS_URL"}
+    {
+        "DHAN_CLIENT_ID",
+        "DHAN_ACCESS_TOKEN",
+        "DHAN_PIN",
+        "DHAN_TOTP_SECRET",
+        "SUPABASE_KEY",
+        "SUPABASE_ROLE_TOKEN",
+        "REDIS_URL",
+    }
 )
 """Options that `<name>_FILE` may hold the path of."""
 

@@ -1,9 +1,11 @@
-"""One monitor per state directory: a lock that the kernel drops when its holder dies, however it dies."""
+"""One monitor per state directory: a lock that the kernel drops when its holder dies, however it dies; and its name."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import socket
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -11,7 +13,27 @@ from typing import Final, Self
 from core.model.errors import AlreadyRunningError, ConfigurationError
 
 LOCK_NAME: Final = "monitor.lock"
+HOLDER_NAME: Final = "holder_id"
 _MAX_PID_BYTES: Final = 32
+
+
+def holder_of(folder: Path) -> str:
+    """Who a lease in the database belongs to: this state directory on this machine, the same after every restart.
+
+    Raises ConfigurationError when the folder cannot be used.
+    """
+    path = folder / HOLDER_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(f"{uuid.uuid4().hex[:12]}\n", encoding="ascii")
+        own = path.read_text(encoding="ascii", errors="replace").strip()[:32]
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be used ({error.strerror}).", "Make it a file you may write to."
+        ) from None
+    # The machine's name too: a copy of the folder on another machine is another holder.
+    return f"{socket.gethostname()[:40]}/{own}"
 
 
 class StateDirLock:

@@ -4,6 +4,9 @@ import os
 
 from hypothesis import settings
 
+# A PostgreSQL server and a Supabase look-alike over it, for whoever asks for one.
+pytest_plugins = ["tests.gateway.fixtures"]
+
 # "gate" gives the same examples on each run. HYPOTHESIS_PROFILE=explore looks for new ones.
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=2_000, print_blob=True)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
 
-from core.exit_records import compared, exit_time
 from core.model.errors import StoreError, TransportError
 from core.model.exit_levels import FULL_EXITS
-from core.model.money import rupees
 from core.model.signals import ExitRecord, LegExecution
-from core.stores.base import Snapshot
+from core.stores.base import RowOutcome, Snapshot, StoreHealth, StoreState
+from core.stores.row_closing import JUDGED_BY, RISK_EVENT_KEY, closing_values, outcome_of, risk_event_values
 from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES, key_column, snapshot_of
 from core.stores.schema import MONITOR_TABLES, REQUIRED, missing
 from core.stores.sqlite_watch import SqliteWatch, file_uri
@@ -43,17 +42,6 @@ _OPEN_TRADES: Final = "SELECT * FROM trades WHERE order_status = 'open' ORDER BY
 _OF_OPEN: Final = (
     "SELECT * FROM {table} WHERE CAST({column} AS INTEGER) IN "
     "(SELECT CAST(strategy_id AS INTEGER) FROM trades WHERE order_status = 'open')"
-)
-_RISK_EVENT: Final = (
-    "execution_id",
-    "strategy_id",
-    "event_type",
-    "threshold_value",
-    "current_value",
-    "action_taken",
-    "exit_order_ids",
-    "triggered_at",
-    "notes",
 )
 
 
@@ -96,13 +84,17 @@ class SqliteStore:
             self._changed.clear()
             yield None
 
-    async def close_rows(self, record: ExitRecord) -> None:
+    async def close_rows(self, record: ExitRecord) -> Mapping[int, RowOutcome]:
         """Close every row of a full exit, all or none. After a partial exit, and where others closed the row, nothing changes."""
-        await self._on_thread(lambda: self._close_rows(record))
+        return await self._on_thread(lambda: self._close_rows(record))
 
     async def record_risk_event(self, record: ExitRecord) -> None:
         """Append to risk_events, once per exit, in the columns that the table has."""
         await self._on_thread(lambda: self._record_risk_event(record))
+
+    def health(self) -> StoreHealth:
+        """The file is polled many times a second, which is as good as being told. Whether it can be read, a read says."""
+        return StoreHealth(StoreState.LIVE)
 
     async def close(self) -> None:
         if self._watch is not None:
@@ -141,28 +133,36 @@ class SqliteStore:
             connection.execute("ROLLBACK")
         return snapshot_of(trades, strategies, risks, levels)
 
-    def _close_rows(self, record: ExitRecord) -> None:
+    def _close_rows(self, record: ExitRecord) -> dict[int, RowOutcome]:
         # A finished full exit is flat by the broker's positions, whoever closed which part of it; a share leaves rows open.
         if record.action not in FULL_EXITS:
-            return
+            return {}
         connection = self._connected()
         key = key_column(_columns(connection, TRADES))
-        statement = (
-            "UPDATE trades SET order_status='closed', exit_order_id=?, exit_price=?, exit_time=?, exit_reason=? "  # noqa: S608  the key is one of two constants
-            f"WHERE {key}=? AND order_status='open'"
-        )
         with _transaction(connection):
-            connection.executemany(statement, [_closing_values(record, leg) for leg in record.legs])
+            return {leg.row_id: self._close_row(connection, key, record, leg) for leg in record.legs}
+
+    @staticmethod
+    def _close_row(connection: sqlite3.Connection, key: str, record: ExitRecord, leg: LegExecution) -> RowOutcome:
+        values = closing_values(record, leg)
+        assignments = ", ".join(f"{column}=?" for column in values)
+        update = f"UPDATE trades SET {assignments} WHERE {key}=? AND order_status='open'"  # noqa: S608  names are constants
+        if connection.execute(update, [*values.values(), leg.row_id]).rowcount == 1:
+            return RowOutcome.CLOSED
+        read = f"SELECT {', '.join(JUDGED_BY)} FROM trades WHERE {key}=?"  # noqa: S608  the same
+        row = connection.execute(read, (leg.row_id,)).fetchone()
+        return outcome_of(None if row is None else dict(row), record, leg)
 
     def _record_risk_event(self, record: ExitRecord) -> None:
         connection = self._connected()
-        names = [name for name in _RISK_EVENT if name in _columns(connection, "risk_events")]
-        if "execution_id" not in names:
+        values = risk_event_values(record)
+        found = _columns(connection, "risk_events")
+        names = [name for name in values if name in found]
+        if RISK_EVENT_KEY not in names:
             return
-        values = _risk_event_values(record)
         statement = (
             f"INSERT INTO risk_events ({', '.join(names)}) SELECT {', '.join('?' for _ in names)} "  # noqa: S608  names are constants above
-            "WHERE NOT EXISTS (SELECT 1 FROM risk_events WHERE execution_id=?)"
+            f"WHERE NOT EXISTS (SELECT 1 FROM risk_events WHERE {RISK_EVENT_KEY}=?)"
         )
         with _transaction(connection):
             connection.execute(statement, [*(values[name] for name in names), record.exit_id])
@@ -242,22 +242,3 @@ def _lenient_text(raw: bytes) -> str:
 
 def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
     return frozenset(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
-
-
-def _closing_values(record: ExitRecord, leg: LegExecution) -> tuple[object, ...]:
-    price = None if leg.average_price is None else str(rupees(leg.average_price))
-    return (",".join(leg.order_ids) or None, price, exit_time(record), record.reason, leg.row_id)
-
-
-def _risk_event_values(record: ExitRecord) -> dict[str, object]:
-    return {
-        "execution_id": record.exit_id,
-        "strategy_id": record.strategy_id,
-        "event_type": record.rule.value,
-        "threshold_value": compared(record.rule, record.threshold),
-        "current_value": compared(record.rule, record.observed),
-        "action_taken": record.action.value,
-        "exit_order_ids": ",".join(order_id for leg in record.legs for order_id in leg.order_ids),
-        "triggered_at": exit_time(record),
-        "notes": record.reason,
-    }

@@ -90,10 +90,17 @@ def test_an_unknown_setting_ends_with_2(account):
     assert "Did you mean DHAN_CLIENT_ID" in ended.stderr
 
 
-def test_supabase_ends_with_2_as_long_as_it_is_not_built(account):
-    ended = run("--once", env=account | {"SUPABASE_URL": "https://x.example", "SUPABASE_KEY": "k"})
+def test_a_supabase_project_that_does_not_answer_ends_with_4(account):
+    ended = run("--once", env=account | {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_KEY": "parrot-key"})
+    assert ended.returncode == 4
+    assert "Supabase" in ended.stderr
+    assert "parrot" not in ended.stdout + ended.stderr
+
+
+def test_a_supabase_url_without_a_key_ends_with_2(account):
+    ended = run("--once", env=account | {"SUPABASE_URL": "https://x.example"})
     assert ended.returncode == 2
-    assert "SUPABASE_URL" in ended.stderr
+    assert "SUPABASE_KEY" in ended.stderr
 
 
 def test_a_database_without_the_tables_ends_with_4(account):

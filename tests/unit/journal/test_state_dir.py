@@ -7,7 +7,7 @@ import pytest
 
 from core.model.errors import AlreadyRunningError, ConfigurationError
 from core.settings_fields import ROOT
-from core.state_dir import LOCK_NAME, StateDirLock
+from core.state_dir import HOLDER_NAME, LOCK_NAME, StateDirLock, holder_of
 
 HOLDER = """
 import os, sys
@@ -49,3 +49,16 @@ def test_an_unusable_folder_is_named(tmp_path):
     (tmp_path / LOCK_NAME).symlink_to("/dev/null")
     with pytest.raises(ConfigurationError, match="cannot be used"):
         StateDirLock(tmp_path).acquire()
+
+
+def test_a_holder_keeps_its_name_and_another_folder_has_another(tmp_path):
+    first = holder_of(tmp_path / "a")
+    assert holder_of(tmp_path / "a") == first
+    assert holder_of(tmp_path / "b") != first
+    assert first.endswith((tmp_path / "a" / HOLDER_NAME).read_text().strip())
+
+
+def test_a_folder_that_cannot_hold_the_name_is_a_setting_to_mend(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="holder_id"):
+        holder_of(tmp_path / "file" / "under")

@@ -153,6 +153,7 @@ def test_a_bad_secret_is_named_and_not_shown(name):
     [
         ({"SUPABASE_URL": "https://x"}, ("SUPABASE_URL", "SUPABASE_KEY")),
         ({"SUPABASE_KEY": "x"}, ("SUPABASE_URL", "SUPABASE_KEY")),
+        ({"SUPABASE_ROLE_TOKEN": "x"}, ("SUPABASE_URL", "SUPABASE_ROLE_TOKEN")),
         ({"REDIS_URL": "redis://x", "REDIS_HOST": "x"}, ("REDIS_URL", "REDIS_HOST")),
         ({"ORDER_CONNECT_TIMEOUT_S": "3"}, ("ORDER_CONNECT_TIMEOUT_S", "ORDER_TIMEOUT_S")),
         ({"LOG_LEVEL": "INFO", "log_level": "DEBUG"}, ("LOG_LEVEL",)),
@@ -163,17 +164,48 @@ def test_contradictions_name_both_options(environ, names):
     assert [name for name in names if name not in message] == []
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:54321",
+        "http://[::1]:54321",
+        "http://localhost:54321",
+        "http://kong:8000",
+        "http://10.1.2.3",
+        "http://db.internal",
+        "https://abc.supabase.co",
+    ],
+)
+def test_the_key_may_go_to_this_address(url):
+    assert load_settings({"SUPABASE_URL": url, "SUPABASE_KEY": "k"}, None).supabase_url == url
+
+
+@pytest.mark.parametrize("url", ["http://abc.supabase.co", "http://8.8.8.8", "http://example.org:54321"])
+def test_a_key_is_never_sent_in_the_clear_across_the_internet(url):
+    message = refused({"SUPABASE_URL": url, "SUPABASE_KEY": "canary"})
+    assert "SUPABASE_URL" in message
+    assert "https" in message
+    assert "canary" not in message
+
+
+@pytest.mark.parametrize("name", ["SUPABASE_SCHEMA", "SUPABASE_TRADES_TABLE"])
+@pytest.mark.parametrize("value", ["a.b", "trades;drop", "1st", "x" * 64, "tra des"])
+def test_a_table_name_is_one_plain_name(name, value):
+    assert name in refused({name: value})
+
+
 def test_no_secret_appears_in_any_text(tmp_path):
     secrets = {
-        "DHAN_ACCESS_TOKEN": "canary-1",
-        "DHAN_PIN": "canary-2",
-        "DHAN_TOTP_SECRET": "canary-3",
-        "SUPABASE_KEY": "canary-4",
-        "REDIS_URL": "redis://:canary-5@host",
+        "DHAN_ACCESS_TOKEN": "parrot-1",
+        "DHAN_PIN": "parrot-2",
+        "DHAN_TOTP_SECRET": "parrot-3",
+        "SUPABASE_KEY": "parrot-4",
+        "SUPABASE_ROLE_TOKEN": "parrot-6",
+        "REDIS_URL": "redis://:parrot-5@host",
     }
     settings = load_settings({**secrets, "SUPABASE_URL": "https://x"}, None)
     texts = (repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump()))
-    assert [text for text in texts if "canary" in text] == []
+    assert [text for text in texts if "parrot" in text] == []
     assert set(settings.secrets) == set(secrets.values())
 
 
@@ -192,8 +224,8 @@ def secret_file(path: Path, mode: int = 0o600, content: bytes = b"canary-token\n
 def test_secrets_are_read_from_files(name, tmp_path):
     text = b"redis://h\n" if name == "REDIS_URL" else b" 123456 \n"
     environ = {f"{name}_FILE": str(secret_file(tmp_path / "s", content=text))}
-    if name == "SUPABASE_KEY":
-        environ["SUPABASE_URL"] = "https://x"
+    if name.startswith("SUPABASE"):
+        environ |= {"SUPABASE_URL": "https://x", **({"SUPABASE_KEY": "k"} if name != "SUPABASE_KEY" else {})}
     value = getattr(load_settings(environ, None), name.lower())
     assert getattr(value, "get_secret_value", lambda: value)() == text.decode().strip()
 

@@ -15,6 +15,7 @@ from core.model.journal_records import AttemptPrepared
 from core.model.orders import OrderIntent, OrderReport, OrderStatus, Side, TradeReport
 from core.model.position import PositionReport
 from core.model.signals import ExitRecord, Latency, LegExecution, Mode
+from core.stores.base import RowOutcome
 from tests.fakes.manual_clock import ManualClock
 from tests.unit.journal.records import HOLDING
 
@@ -154,11 +155,13 @@ class Sink:
         self.closed: list[str] = []
         self.events: list[str] = []
         self.appended: list[str] = []
+        self.outcomes: dict[int, RowOutcome] = {7: RowOutcome.CLOSED}
 
     async def close_rows(self, record):
         if self.problems:
             raise self.problems.popleft()
         self.closed.append(record.exit_id)
+        return self.outcomes
 
     async def record_risk_event(self, record):
         if self.event_problems:

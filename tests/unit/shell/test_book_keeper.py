@@ -187,7 +187,7 @@ async def test_rows_closed_by_others_are_guarded_no_more(rig):
     assert rig.keeper.known == {}
 
 
-async def test_an_unreadable_store_keeps_the_book_pages_once_and_recovers(rig):
+async def test_an_unreadable_store_keeps_the_book_warns_once_and_recovers(rig):
     await rig.show(trade())
     for text in ("locked", "busy", "away") * 5:
         rig.store.problem = TransportError(text)
@@ -199,9 +199,19 @@ async def test_an_unreadable_store_keeps_the_book_pages_once_and_recovers(rig):
     await rig.show(trade(), trade(row_id=2, strategy_id=8))
     assert rig.keeper.is_reading
     assert rig.guards.keys() == {7, 8}
+    assert rig.subjects() == ["trades not readable", "trades readable again"]
     rig.store.problem = StoreError("gone")
     await rig.keeper.read_or_keep()
-    assert rig.subjects() == ["trades not readable"] * 2
+    assert rig.subjects()[2:] == ["trades not readable"]
+    assert rig.listener.alerts[-1].severity is cmd.Severity.PAGE
+
+
+async def test_rows_of_an_earlier_time_are_guarded_and_paged(rig):
+    rig.store.snapshot = replace(snapshot(trade()), stale="Supabase does not answer; rows as read at 09:14")
+    await rig.keeper.read_or_keep()
+    assert rig.guards.keys() == {7}
+    assert rig.subjects() == ["trades of an earlier time"]
+    assert "09:14" in rig.listener.alerts[-1].text
 
 
 async def test_a_read_under_way_does_not_look_like_an_unreadable_store(rig):

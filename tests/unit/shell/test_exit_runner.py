@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -21,9 +22,11 @@ from core.model.errors import (
     TokenError,
     TransportError,
 )
+from core.model.exit_levels import Rule
 from core.model.journal_records import AttemptRefused, ExitStarted, RowsWritten
 from core.model.orders import Refusal
 from core.model.signals import Mode
+from core.stores.base import RowOutcome
 from tests.unit.journal.records import HOLDING, KEY, POSITION, SIGNAL
 from tests.unit.shell.rig import Rig, exit_record, intent, order, prepared, report, trade
 
@@ -286,7 +289,7 @@ async def test_rows_are_closed_again_and_again_until_the_store_confirms(rig, pau
     rig.runner.carry_out((cmd.CloseRows(exit_record()),))
     await rig.settle()
     assert rig.store.closed == ["42-1-abc"]
-    assert pauses == [0.2, 0.5, 1.0, 2.0, 5.0, 5.0, 5.0, 5.0, 5.0]
+    assert pauses == [0.2, 0.5, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
     assert [type(event) for event in rig.engine.events] == [ev.RowsClosed]
     assert rig.subjects() == ["rows of 42-1-abc not written"]
 
@@ -382,3 +385,28 @@ async def test_a_deadline_is_looked_at_after_every_event_and_after_a_quote_that_
     assert len(looks) == 2
     await rig.settle()
     assert rig.posted() == ["X1"]
+
+
+@pytest.mark.parametrize("outcome", [RowOutcome.OTHERS, RowOutcome.GONE])
+async def test_a_row_that_somebody_else_closed_first_is_told(rig, outcome):
+    rig.store.outcomes = {7: outcome, 8: RowOutcome.CLOSED}
+    rig.runner.carry_out((cmd.CloseRows(exit_record()),))
+    await rig.settle()
+    assert rig.subjects() == ["rows of 42-1-abc closed by somebody else"]
+    assert "row 7 " in rig.runner.alerts[-1].text
+    assert "8" not in rig.runner.alerts[-1].text
+
+
+@pytest.mark.parametrize("outcome", [RowOutcome.CLOSED, RowOutcome.OURS])
+async def test_a_row_of_ours_is_nothing_to_tell(rig, outcome):
+    rig.store.outcomes = {7: outcome}
+    rig.runner.carry_out((cmd.CloseRows(exit_record()),))
+    await rig.settle()
+    assert rig.subjects() == []
+
+
+async def test_rows_of_a_position_closed_by_hand_may_be_closed_by_hand_too(rig):
+    rig.store.outcomes = {7: RowOutcome.OTHERS}
+    rig.runner.carry_out((cmd.CloseRows(replace(exit_record(), rule=Rule.CLOSED_OUTSIDE)),))
+    await rig.settle()
+    assert rig.subjects() == []

@@ -23,6 +23,7 @@ from core.options import parse
 from core.position_cache_manager import PositionCacheManager
 from core.price_cache import PriceCache
 from core.run_statistics import view_in_steps, view_of
+from core.stores.base import StoreHealth, StoreState
 from tests.fakes.manual_clock import ManualClock
 from tests.unit.exits.builders import amount, call, days, position, put, quote, trailing
 
@@ -49,6 +50,7 @@ class Rig:
         self.journal = Journal()
         self.reads = 0
         self.missing_due = False
+        self.health = StoreHealth(StoreState.LIVE)
         runner = SimpleNamespace(carry_out=self.alerts.extend, flush=self.nothing, alerts=self.alerts, alert_count=0)
         keeper = SimpleNamespace(
             known={}, set_aside=(), is_reading=True, changes_seen=0, has_missing_due=lambda: self.missing_due,
@@ -58,6 +60,7 @@ class Rig:
             mode=Mode.ALERT, options=parse(["--alert-only"]), clock=self.clock, engine=self.engine,
             cache=self.engine.cache, price_cache=PriceCache(), feed=None, order_updates=None, runner=runner,
             keeper=keeper, journal=self.journal, peaks={}, subscribe=lambda: None,
+            store=SimpleNamespace(health=lambda: self.health),
             fetcher=SimpleNamespace(ask=self.asked.extend, counts=SimpleNamespace(requests=0)),
         )  # fmt: skip
         for number in range(count):
@@ -235,3 +238,23 @@ async def test_a_position_that_begins_to_exit_while_the_view_is_made_is_not_show
     del rig.engine.guards[120]
     view = await making
     assert [each.position.strategy_id for each in view.positions] == list(range(2, 120))
+
+
+def look(rig, seconds, health):
+    rig.health = health
+    rig.clock.pass_seconds(seconds)
+    rig.house._look_after_store()
+    return [alert.subject for alert in rig.alerts]
+
+
+def test_changes_that_are_not_pushed_for_a_minute_are_told_once_until_they_are_again():
+    rig = Rig(0)
+    polling = StoreHealth(StoreState.POLLING, "no canary")
+    assert look(rig, 0, polling) == []
+    assert look(rig, 59, polling) == []
+    assert look(rig, 1, polling) == ["changes of the trades are not pushed"]
+    assert "no canary" in rig.alerts[-1].text
+    assert len(look(rig, 600, polling)) == 1
+    look(rig, 1, StoreHealth(StoreState.LIVE))
+    look(rig, 1, polling)
+    assert len(look(rig, 60, polling)) == 2

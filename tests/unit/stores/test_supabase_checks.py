@@ -1,0 +1,119 @@
+"""Verdict and remedy of what only numbers decide; the rest is checked against a server in tests/integration."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from core.stores import supabase_checks as checks
+from core.stores.supabase_access import SupabaseAccess, TableNames
+from core.stores.supabase_checks import Finding, Identity, Verdict
+from core.stores.supabase_errors import Refusal
+
+NOW_S = 1_800_000_000.0
+DAY_S = 86_400
+
+
+def token(claims: object) -> str:
+    parts = ({"alg": "HS256"}, claims)
+    return (
+        ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts) + ".sig"
+    )
+
+
+def access(key: str = "sb_secret_abc", role_token: str | None = None, schema: str = "public") -> SupabaseAccess:
+    return SupabaseAccess("https://x.supabase.co", key, role_token, TableNames(schema=schema, trades="my_trades"))
+
+
+@pytest.mark.parametrize(
+    ("bearer", "identity"),
+    [
+        ("sb_secret_abc", Identity("service_role", None)),
+        ("sb_publishable_abc", Identity("anon", None)),
+        (token({"role": "exit_monitor", "exp": 12}), Identity("exit_monitor", 12)),
+        (token({"role": 5, "exp": "soon"}), Identity(None, None)),
+        (token({"role": "anon", "exp": True}), Identity("anon", None)),
+        (token([]), Identity(None, None)),
+        ("a.é.c", Identity(None, None)),
+        ("a.b.c", Identity(None, None)),
+        ("plain", Identity(None, None)),
+        ("", Identity(None, None)),
+    ],
+)
+def test_whom_a_key_is_of(bearer: str, identity: Identity) -> None:
+    assert checks.identity_of(bearer) == identity
+
+
+@pytest.mark.parametrize(
+    ("days", "verdict"), [(30, Verdict.OK), (1.001, Verdict.OK), (0.999, Verdict.WARN), (-1, Verdict.WARN)]
+)
+def test_a_token_that_ends_within_a_day_is_a_warning(days: float, verdict: Verdict) -> None:
+    bearer = token({"role": "exit_monitor", "exp": NOW_S + days * DAY_S})
+    assert checks.accepted(access(role_token=bearer), NOW_S).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("key", "word"), [("sb_secret_abc", "everything"), ("sb_publishable_abc", "Whoever has seen a web page")]
+)
+def test_a_key_of_many_rights_is_a_warning(key: str, word: str) -> None:
+    finding = checks.accepted(access(key), NOW_S)
+    assert finding.verdict is Verdict.WARN
+    assert word in finding.remedy
+    assert key not in finding.found + finding.remedy
+
+
+def test_a_refusal_without_code_is_of_the_key_also_where_there_is_a_token() -> None:
+    refused = checks.key_refused(
+        access(role_token=token({"exp": NOW_S - 1})), Refusal(401, "", "Invalid API key"), NOW_S
+    )
+    assert refused.found.startswith("SUPABASE_KEY is refused")
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "unsure_s", "verdict", "words"),
+    [
+        (0.0, 0.1, Verdict.OK, "0.0 s ahead of"),
+        (1.9, 0.0, Verdict.OK, "1.9 s ahead of"),
+        (2.1, 0.0, Verdict.WARN, "2.1 s ahead of"),
+        (-2.1, 0.0, Verdict.WARN, "2.1 s behind"),
+        (2.1, 0.2, Verdict.OK, "± 0.2 s"),
+        (19_800.0, 0.1, Verdict.WARN, "19800.0 s ahead of"),
+    ],
+)
+def test_clocks_may_differ_by_two_seconds_and_what_cannot_be_known(
+    ahead_s: float, unsure_s: float, verdict: Verdict, words: str
+) -> None:
+    finding = checks.clock(ahead_s, unsure_s)
+    assert finding.verdict is verdict
+    assert words in finding.found
+    assert bool(finding.remedy) is (verdict is Verdict.WARN)
+
+
+@pytest.mark.parametrize(("echo_ms", "verdict"), [(80.0, Verdict.OK), (2_001.0, Verdict.WARN), (None, Verdict.WARN)])
+def test_the_canary_must_be_back_in_the_time_that_the_monitor_gives_it(echo_ms: float | None, verdict: Verdict) -> None:
+    assert checks.canary(echo_ms).verdict is verdict
+
+
+def test_a_limit_of_the_server_is_told() -> None:
+    finding = checks.rows_seen(access(), 1_200, any_row=True, largest_answer=1_000)
+    assert finding == Finding(
+        "open trades", Verdict.OK, "1200 visible; at most 1000 rows an answer (the monitor reads in pages)"
+    )
+
+
+def test_a_risk_events_that_takes_anything_is_odd() -> None:
+    assert checks.risk_events(None).verdict is Verdict.WARN
+
+
+def test_tables_have_the_names_of_the_project() -> None:
+    assert checks.columns_found(access(), "trades", []).check == "table my_trades"
+    assert checks.published(access(schema="desk"), "trades", "").check == "realtime desk.my_trades"
+    assert checks.published(access(schema="desk"), "monitor_lease", "").check == "realtime desk.monitor_lease"
+
+
+def test_one_failure_is_enough() -> None:
+    fine, bad = Finding("a", Verdict.WARN, "x", "y"), Finding("b", Verdict.FAIL, "x", "y")
+    assert not checks.fails([fine, fine])
+    assert checks.fails([fine, bad])
