@@ -108,7 +108,7 @@ async def test_a_frozen_channel_layer_answers_nothing_but_pings(gateway, sql):
         async with raw_client(gateway) as late:
             await late.join(TRADES)
             assert await late.quiet() == []
-        assert gateway.live_count == 1
+            assert gateway.live_count == 1
 
 
 async def test_the_open_channels_alone_can_be_frozen(gateway, sql):
@@ -187,6 +187,7 @@ async def test_a_crashed_channel_says_so(gateway):
         message = await client.receive()
         assert (message["event"], message["ref"]) == ("phx_error", join_ref)
         assert message["payload"] == {"reason": "channel_crash"}
+        assert gateway.live_count == 0
         await client.join_live()
 
 
