@@ -69,6 +69,16 @@ async def test_numbers_may_be_text(world):
     assert len(found.strategies) == 1
 
 
+async def test_trades_come_in_the_order_of_their_entry_without_an_index(world):
+    await world.reshape("trades", shape("trades", "new_id"))
+    times = {11: "2026-11-20T09:22:00", 12: "2026-11-20T09:20:00", 13: "2026-11-20T09:21:00"}
+    rows = [trade(world.key(n), world.key(1), timestamp=at) for n, at in times.items()]
+    await world.insert("trades", *(only({"new_id", *REQUIRED["trades"]}, row) for row in rows))
+    async with world.store(is_quiet=True) as store:
+        found = await store.read_snapshot()
+    assert [row.row_id for row in found.trades] == [world.key(n) for n in (12, 13, 11)]
+
+
 async def test_levels_are_found_when_the_tables_disagree_on_the_type_of_the_id(world):
     one = world.key(1)
     await world.reshape("strategy_exit_levels", shape("strategy_exit_levels") | {"strategy_id": "text"})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("core", "data_scripts", "strategies", "realtime_automated_monitor.py")
-UNLISTED_FOLDERS = {".git", ".venv", "__pycache__", "htmlcov"}
+UNLISTED_FOLDERS = {".git", ".venv", "__pycache__", "htmlcov", "node_modules"}
 
 
 @cache

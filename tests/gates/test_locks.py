@@ -1,5 +1,6 @@
 """The locks agree with the requirements and with each other, and hash every package."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ RUNTIME = Path("requirements.txt")
 RUNTIME_LOCK = Path("requirements.lock")
 TEST = Path("tests/requirements.txt")
 TEST_LOCK = Path("tests/requirements.lock")
+NODE = Path("tests/lite/package.json")
+NODE_LOCK = Path("tests/lite/package-lock.json")
 
 
 def pins(path: Path) -> set[tuple[str, str]]:
@@ -31,3 +34,12 @@ def test_every_locked_package_has_a_hash():
         blocks = re.split(r"^(?=[\w.-]+==)", read(path), flags=re.MULTILINE)[1:]
         assert blocks
         assert [block.splitlines()[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_every_node_package_is_pinned_and_hashed_and_bears_no_address():
+    wanted = json.loads(read(NODE))["dependencies"]
+    locked = json.loads(read(NODE_LOCK))["packages"]
+    assert locked.pop("")["dependencies"] == wanted
+    assert wanted == {name: locked[f"node_modules/{name}"]["version"] for name in wanted}
+    assert [name for name, package in locked.items() if not package["integrity"].startswith("sha512-")] == []
+    assert [name for name, package in locked.items() if "resolved" in package] == []

@@ -23,11 +23,6 @@ _SHUTDOWN_S: Final = 0.2
 _POOL_SIZE: Final = 8
 _PROTOCOL: Final = "1.0.0"
 
-# Only flushed commits are decoded. A database with asynchronous commits would deliver each change 200 ms late.
-_COMMIT_AT_ONCE: Final = """
-do $$ begin execute format('alter database %I set synchronous_commit = on', current_database()); end $$
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class RequestSeen:
@@ -97,11 +92,6 @@ class SupabaseGateway:
         """Come up, on the port of the last time. Changes committed while down were read by nobody."""
         if self._runner is not None:
             return
-        connection = await asyncpg.connect(self._dsn)
-        try:
-            await connection.execute(_COMMIT_AT_ONCE)
-        finally:
-            await connection.close()
         self._pool = await asyncpg.create_pool(self._dsn, min_size=0, max_size=_POOL_SIZE)
         await self._worker.start()
         application = web.Application(middlewares=[self._note])

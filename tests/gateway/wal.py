@@ -70,7 +70,10 @@ class WalSlot:
             self._exists = False
 
     async def read(self) -> list[Change]:
-        """Return every change committed since the last call, in commit order. Nothing while there is no slot."""
+        """Return every change committed since the last call, in commit order. Nothing while there is no slot.
+
+        Only flushed commits are decoded: with `synchronous_commit = off` they would come up to 0.6 s late.
+        """
         if not self._exists:
             return []
         rows = await self._connection.fetch(_READ, self._name, _TIME_FORMAT, PUBLICATION)

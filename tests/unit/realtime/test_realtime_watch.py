@@ -199,6 +199,14 @@ def test_a_beat_that_was_under_way_at_the_confirmation_is_not_awaited():
     assert watch.check(8 * S) is None
 
 
+def test_a_beat_sent_before_the_confirmation_and_answered_after_it_is_not_awaited():
+    watch = live()
+    watch.beat_answered(beat(1, 2.5, 3.5))
+    assert watch.check(6 * S) is None
+    watch.beat_answered(beat(2, 3, 3.5))
+    assert watch.check(6 * S) is not None
+
+
 def test_a_session_without_canary_is_never_live():
     watch = in_state(SessionState.JOINED, canary=None)
     assert watch.confirmed(3 * S) == Doubted(NO_CANARY)

@@ -468,7 +468,7 @@ async def test_two_hundred_sessions_leave_no_task_and_no_socket(server, sink, lo
             ours = {task for task in asyncio.all_tasks() - before if "websockets" not in repr(task.get_coro())}
             assert len(ours) < 20, ours
     await eventually(lambda: server.open_sockets == 0)
-    await eventually(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()})
+    await eventually(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()}, within_s=0.5)
     gc.collect()
     assert loose_ends == []
     assert listening.status.sessions >= 200
@@ -488,7 +488,7 @@ async def test_it_ends_quickly_when_cancelled_at_any_moment(server, sink, loose_
         await task
     assert time.monotonic() - began < 0.5
     server.cut()
-    await eventually(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()})
+    await eventually(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()}, within_s=0.5)
     gc.collect()
     assert loose_ends == []
 
