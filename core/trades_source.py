@@ -45,12 +45,11 @@ class TradesSource:
         Raises AlreadyRunningError when another live monitor has it.
         """
         self._mode = mode
-        if self._lease is None or self.listener is None:
+        if self._lease is None:
             return None
         try:
             state = await self._lease.take()
         except (StoreError, TransportError) as error:
-            self.listener.set_canary(None)
             text = f"going on without it, tried again all the time: {error}"
             return Alert(Severity.WARNING, "the lease could not be taken", text)
         if isinstance(state, LeaseAbsent):
@@ -59,7 +58,8 @@ class TradesSource:
             return Alert(Severity.WARNING, "Supabase without the monitor's tables", text)
         if isinstance(state, LeaseHeld):
             self._refuse(state.holder, f" until {state.until}")
-        self.listener.set_canary(self._lease.key)
+        if self.listener is not None:
+            self.listener.set_canary(self._lease.key)
         return None
 
     def tasks(self) -> tuple[tuple[Coroutine[None, None, None], str], ...]:
@@ -117,10 +117,12 @@ def trades_source(settings: Settings, options: Options, clock: Clock) -> TradesS
         return TradesSource(store)
     every_s = settings.supabase_canary_s
     limits = WatchLimits(unheard_s=max(6.0, 3 * every_s + 1.5))
-    listener = SupabaseRealtime(access, store, clock, settings=RealtimeSettings(limits=limits))
     holder = holder_of(settings.state_dir)
     # Only a live monitor claims the account; what merely watches has a row of its own, for its canary.
     name = f"{settings.dhan_client_id}:{options.mode.value}" + ("" if options.mode is Mode.LIVE else f":{holder}")
     lease_settings = LeaseSettings(ttl_s=max(15, int(6 * every_s)), every_s=every_s)
     lease = SupabaseLease(store.rpc, LeaseKey(name, holder), f"monitor {VERSION}", clock, settings=lease_settings)
+    if options.prints_once:
+        return TradesSource(store, None, lease)
+    listener = SupabaseRealtime(access, store, clock, settings=RealtimeSettings(limits=limits))
     return TradesSource(store, listener, lease)

@@ -229,10 +229,14 @@ def start_cluster(folder: Path) -> Cluster:
 
 
 def find_binaries() -> Path:
-    """The folder of PostgreSQL's programs, newest version first. Raises Unavailable."""
-    for folder in (*_packaged_folders(), *_configured_folders()):
-        if all((folder / program).exists() for program in ("initdb", "pg_ctl", "postgres", "psql")):
-            return folder
+    """The folder of PostgreSQL's programs: one that has wal2json before one that has not, then the newest. Raises Unavailable."""
+    folders = [
+        folder
+        for folder in (*_packaged_folders(), *_configured_folders())
+        if all((folder / program).exists() for program in ("initdb", "pg_ctl", "postgres", "psql"))
+    ]
+    if folders:
+        return next((x for x in folders if (x.parent / "lib" / "wal2json.so").exists()), folders[0])
     raise Unavailable("PostgreSQL's programs initdb, pg_ctl, postgres and psql were not found: install postgresql")
 
 
