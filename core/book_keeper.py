@@ -12,6 +12,7 @@ from core.model.events import PositionGone, PositionOpened
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.position_book import Book, build_book, guarded_rows, wanted_keys
 from core.read_trouble import ReadTrouble
+from core.reading_pace import ReadingPace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,9 +30,6 @@ _log = logging.getLogger(__name__)
 _TOLD_ONE_BY_ONE: Final = 5
 _ASK_AGAIN_NS: Final = 60 * NS_PER_S
 """An instrument that the master does not hold is looked for again after this: the master is large, and read whole."""
-
-_PAUSE_PER_READ: Final = 4
-_LONGEST_PAUSE_S: Final = 1.0
 
 
 def position_tag(position: Position) -> str:
@@ -131,25 +129,25 @@ class BookKeeper:
         return missed_ns is None or now_ns - missed_ns >= _ASK_AGAIN_NS
 
     async def follow(self) -> None:
-        """Re-read after every change the store notices, for ever.
-
-        The first change is read at once. In a storm of them (our own exits write rows too) reading a large book takes at
-        most a fifth of the time: what is noticed during the pause is read together.
-        """
+        """Re-read after every change the store notices, for ever, at a pace that leaves the machine to the ticks."""
+        pace = ReadingPace()
         async for _ in self._store.changes():
             self.changes_seen += 1
             began_ns = self._clock.monotonic_ns()
             await self.read_or_keep()
-            took_s = (self._clock.monotonic_ns() - began_ns) / NS_PER_S
-            await asyncio.sleep(min(_PAUSE_PER_READ * took_s, _LONGEST_PAUSE_S))
+            pause_ns = pace.pause_ns(began_ns, self._clock.monotonic_ns())
+            if pause_ns:
+                await asyncio.sleep(pause_ns / NS_PER_S)
 
     async def read_or_keep(self) -> None:
         """Read; on an error tell a person and keep the book as it was."""
         try:
             await self.read()
         except (StoreError, TransportError, DecodeError, ConfigurationError) as error:
-            _log.warning("the trades cannot be read: %s", error)
-            self._say(self._trouble.failed(error, self._clock.monotonic_ns()))
+            alert = self._trouble.failed(error, self._clock.monotonic_ns())
+            self._say(alert)
+            if alert is None:
+                _log.debug("the trades cannot be read: %s", error)
 
     def _say(self, alert: Alert | None) -> None:
         if alert is not None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _NAMED_PROBLEMS: Final = 20
+_FEW: Final = 16
 _NONE_WORDS: Final = frozenset({"", "NA", "XX", "0001-01-01", "0001-01-01 00:00:00"})
 _NUMBER: Final = re.compile(r"[+-]?\d{1,12}(\.\d{0,12})?", re.ASCII)
 
@@ -130,13 +131,42 @@ def decode_master(data: bytes) -> str:
 
 
 def parse_master(text: str, wanted: Collection[InstrumentKey] | None = None) -> InstrumentMaster:
-    """The instruments of a master file; with `wanted` only those, which is much faster.
+    """The instruments of a master file; with `wanted` only those, which is much faster, and a few of them faster still.
 
-    A row that cannot be read is counted and named, and the others are kept.
+    A row that cannot be read is counted and named, and the others are kept. Where a few wanted ones are all found, only the
+    rows that may be about them were read and counted.
 
     Raises:
         DecodeError: the header lacks a required column, which the message names.
     """
+    if wanted is not None and len(wanted) <= _FEW:
+        found = _parsed(_lines_about(text, {str(key.security_id) for key in wanted}), wanted)
+        if found.instruments.keys() >= set(wanted):
+            return found
+    return _parsed(text, wanted)
+
+
+def _lines_about(text: str, ids: Collection[str]) -> str:
+    """The header and every line that holds one of the ids as a field. Looking for text is much faster than taking it apart.
+
+    A new contract must not wait for 250,000 rows: they take some 2 s.
+    """
+    starts: set[int] = set()
+    for each in ids:
+        for form in (f",{each},", f",{each}\n", f",{each}\r", f'"{each}"', f"\n{each},"):
+            at = text.find(form)
+            while at >= 0:
+                starts.add(text.rfind("\n", 0, at + 1) + 1)
+                at = text.find(form, at + 1)
+    return "".join(_line_from(text, start) for start in sorted(starts | {0}))
+
+
+def _line_from(text: str, start: int) -> str:
+    end = text.find("\n", start)
+    return text[start:] if end < 0 else text[start : end + 1]
+
+
+def _parsed(text: str, wanted: Collection[InstrumentKey] | None) -> InstrumentMaster:
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         places = _places(next(reader, []))

@@ -193,3 +193,52 @@ def test_two_gzip_members_are_one_file():
 def test_a_broken_gzip_file_is_refused(data):
     with pytest.raises(DecodeError, match="gzip"):
         decode_master(data)
+
+
+def listing():
+    """Forty contracts whose ids are parts of each other's, of prices and of dates, with the id in any place of the row."""
+    for number in range(40):
+        security_id = (13, 130, 1_300, 26_000, 200, 2026, 65, 5)[number % 8] + number // 8
+        yield CALL_ROW.replace("61234", str(security_id)), InstrumentKey(Segment.NSE_FNO, security_id)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""], ids=["unix", "windows", "no last line end"])
+@pytest.mark.parametrize("style", ["as listed", "id first", "id last", "quoted"])
+def test_a_few_wanted_are_found_as_in_a_whole_reading(style, end):
+    def styled(row, *, is_header=False):
+        fields = row.rstrip(",").split(",")
+        if style == "quoted" and not is_header:
+            fields[2] = f'"{fields[2]}"'
+        elif style == "id first":
+            fields.insert(0, fields.pop(2))
+        elif style == "id last":
+            fields.append(fields.pop(2))
+        return ",".join(fields)
+
+    contracts = list(listing())
+    text = (end or "\n").join([styled(DETAILED, is_header=True), *(styled(row) for row, _ in contracts)]) + end
+    whole = parse_master(text).instruments
+    assert whole.keys() == {key for _, key in contracts}
+    for few in ([0], [39], [3, 5], range(12)):
+        wanted = [contracts[place][1] for place in few]
+        assert parse_master(text, wanted).instruments == {key: whole[key] for key in wanted}
+
+
+def test_a_few_wanted_among_many_cost_little():
+    """Twenty thousand rows; counted in rows taken apart, not in seconds."""
+    many = (CALL_ROW.replace("61234", str(number)) for number in range(700_000, 720_000))
+    broken = CALL_ROW.replace("61234", "abc")
+    master = parse_master(file_of(DETAILED, *many, broken, CALL_ROW), [KEY])
+    assert master.instruments == {KEY: CALL}
+    assert master.bad_rows == 0, "the broken row was not even looked at"
+
+
+def test_a_contract_that_is_missing_is_looked_for_in_every_row():
+    master = parse_master(file_of(DETAILED, CALL_ROW, "NSE"), [KEY, InstrumentKey(Segment.NSE_FNO, 9)])
+    assert master.instruments == {KEY: CALL}
+    assert master.bad_rows == 1
+
+
+def test_a_field_that_spans_lines_is_found_by_reading_everything():
+    row = CALL_ROW.replace("NIFTY 24 NOV 26200 CALL", '"two\nlines"')
+    assert parse_master(file_of(DETAILED, row), [KEY]).instruments == {KEY: CALL}
