@@ -73,6 +73,7 @@ class ExitRunner:
         self.clock = clock
         self._spawn = spawn
         self.on_deadline: Callable[[], None] = lambda: None
+        self.may_order: Callable[[], bool] = lambda: True
         self.ask_prices: Callable[[Sequence[InstrumentKey]], None] = lambda _: None
         self._told_feed: set[str] = set()
         self._backlog: list[JournalRecord] = []
@@ -182,6 +183,8 @@ class ExitRunner:
                     self.ask_prices(keys)
                 case cmd.SubmitOrder() if self.engine.desk.stopping:
                     self._do_not_send(command, "the monitor is stopping")
+                case cmd.SubmitOrder() if not self.may_order():
+                    self._do_not_send(command, "the lease is asked for first")
                 case cmd.SubmitOrder():
                     self._spawn(self._submit(command, durable_ns))
                 case cmd.CloseRows(record):

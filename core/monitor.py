@@ -60,7 +60,9 @@ async def run(
             return await monitor.run()
         except BaseExceptionGroup as group:
             # One task's failure ends the run; the first cause is what the operator has to read.
-            raise _first_cause(group) from group
+            cause = _first_cause(group)
+            # Its own cause stays: a bug's trace without it says too little.
+            raise cause from cause.__cause__
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -136,6 +136,7 @@ def build_parts(
     poll_after_s = settings.mark_stale_s * _POLL_SHARE
     fetcher = RealtimeMarketFetcher(price_cache, market.read_quotes, on_quote, clock, stale_after_s=poll_after_s)
     runner.ask_prices = fetcher.ask
+    runner.may_order = trades.may_order
     calendar = AlwaysOpen() if settings.market_hours is MarketHours.ALWAYS else load_calendar()
     timer = LoopTimer(clock, calendar, lambda: engine.next_wake_ns, runner.handle)
     runner.on_deadline = timer.rearm

@@ -73,6 +73,8 @@ class SupabaseLease:
         self._rpc = rpc
         self._build = build
         self._now = clock.monotonic_ns
+        self._utc = clock.utc_ns
+        self._tried_ns: tuple[int, int] | None = None
         self._settings = settings or LeaseSettings()
         self._beat = 0
         self.key = key
@@ -80,6 +82,17 @@ class SupabaseLease:
         """Beats in a row that brought no answer."""
         self.state: LeaseState | None = None
         """As last answered; None before the first answer."""
+
+    @property
+    def is_overslept(self) -> bool:
+        """No beat was even tried for as long as a lease lives: the process or the machine slept, and another may have it.
+
+        Both clocks: the monotonic one stands still while a machine is suspended, the other one may be set back.
+        """
+        if self._tried_ns is None:
+            return False
+        tried_ns, tried_utc_ns = self._tried_ns
+        return max(self._now() - tried_ns, self._utc() - tried_utc_ns) >= self._settings.ttl_s * NS_PER_S
 
     async def take(self) -> LeaseState:
         """Ask for the lease once. Raises TransportError when the database is not reached, StoreError when it denies the call."""
@@ -123,7 +136,7 @@ class SupabaseLease:
 
     async def _call(self) -> tuple[LeaseState, Beat]:
         self._beat += 1
-        sent_ns = self._now()
+        sent_ns, sent_utc_ns = self._now(), self._utc()
         arguments: dict[str, object] = {
             "p_name": self.key.name,
             "p_holder": self.key.holder,
@@ -141,6 +154,8 @@ class SupabaseLease:
             if error.meaning is not Meaning.NO_FUNCTION:
                 raise
             self.state = LeaseAbsent()
+        finally:
+            self._tried_ns = (sent_ns, sent_utc_ns)
         return self.state, Beat(self._beat, sent_ns, self._now())
 
 

@@ -101,6 +101,8 @@ class SupabaseRealtime:
         if watch is None:
             return
         if canary is not None and not self._is_lease_bound:
+            # Nothing has failed: the next session need not wait.
+            self._backoff.succeeded()
             self._inbox.put(SessionEnded("the canary was switched on"))
         else:
             self._hear(watch, watch.change_canary(canary, self._now()))

@@ -62,6 +62,10 @@ class TradesSource:
             self.listener.set_canary(self._lease.key)
         return None
 
+    def may_order(self) -> bool:
+        """Whether an order may leave now. After a sleep, not before the lease has been asked for again."""
+        return self._mode is not Mode.LIVE or self._lease is None or not self._lease.is_overslept
+
     def tasks(self) -> tuple[tuple[Coroutine[None, None, None], str], ...]:
         """What has to run beside the store, with names; each ends only by being cancelled, or by losing the lease."""
         found: list[tuple[Coroutine[None, None, None], str]] = []

@@ -179,10 +179,7 @@ class SupabaseStore:
 
     def health(self) -> StoreHealth:
         if self._failure:
-            since = (
-                "no answer yet" if self._answered_utc_ns is None else f"no answer since {_hour(self._answered_utc_ns)}"
-            )
-            return StoreHealth(StoreState.AWAY, f"{since}: {self._failure}")
+            return StoreHealth(StoreState.AWAY, self._failure)
         if self._began_ns is None:
             return StoreHealth(StoreState.AWAY, "not read yet")
         if self._why_polling:

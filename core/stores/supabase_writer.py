@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from core.model.errors import TransportError
 from core.stores.base import RowOutcome
 from core.stores.row_closing import JUDGED_BY, OPEN, RISK_EVENT_KEY, closing_values, outcome_of, risk_event_values
 from core.stores.rows import TRADES
@@ -22,9 +23,14 @@ async def close_row(rest: SupabaseRest, key: str, record: ExitRecord, leg: LegEx
     Raises StoreError when the update is denied, TransportError when it is not known whether it took effect.
     """
     this = (key, "eq", str(leg.row_id))
-    won = await rest.update(TRADES, closing_values(record, leg), [this, ("order_status", "eq", OPEN)], key)
-    if won:
-        return RowOutcome.CLOSED
+    changed = await rest.update(TRADES, closing_values(record, leg), [this, ("order_status", "eq", OPEN)], key)
+    if changed:
+        if [str(row.get(key)) for row in changed] == [str(leg.row_id)]:
+            return RowOutcome.CLOSED
+        raise TransportError(
+            f"Row {leg.row_id} of {TRADES}: expected to hear of this row and no other after its update, received an answer that "
+            "names another; it is looked at again."
+        )
     rows = await rest.select(TRADES, ",".join(JUDGED_BY), [this], limit=1)
     return outcome_of(rows[0] if rows else None, record, leg)
 

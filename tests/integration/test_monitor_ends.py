@@ -270,10 +270,14 @@ async def test_a_bug_anywhere_ends_the_run_with_itself(exchange, monitor, tmp_pa
 
 
 async def test_a_bug_is_the_exit_code_1_of_the_program(exchange, monitor, tmp_path, monkeypatch):
-    monkeypatch.setattr("core.exits.engine.Engine.on_quote", raise_bug)
-    with pytest.raises(BugError):
+    def raise_with_cause(*_):
+        raise BugError("never") from ValueError("what led to it")
+
+    monkeypatch.setattr("core.exits.engine.Engine.on_quote", raise_with_cause)
+    with pytest.raises(BugError) as caught:
         async with asyncio.timeout(30):
             await run(parse(["--execute"]), settings_for(exchange, tmp_path), lambda _: None)
+    assert isinstance(caught.value.__cause__, ValueError), "the trace in the log has to say it"
 
 
 async def test_an_error_while_closing_hides_neither_the_end_nor_its_cause(exchange, monitor, monkeypatch):

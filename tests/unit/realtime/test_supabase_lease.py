@@ -9,6 +9,7 @@ from core.model.errors import StoreError, TransportError
 from core.realtime_changes import LeaseKey
 from core.stores.supabase_errors import Refusal, RefusedRequest
 from core.supabase_lease import LeaseAbsent, LeaseHeld, LeaseMine, LeaseSettings, SupabaseLease
+from tests.fakes.manual_clock import ManualClock
 from tests.fakes.waiting import eventually
 from tests.unit.realtime.listening import running
 
@@ -152,3 +153,52 @@ async def test_a_lease_is_released_by_name_and_holder():
 @pytest.mark.parametrize("answer", [TransportError("away"), refused("PGRST202"), 30.0])
 async def test_a_release_that_fails_is_left(answer):
     await asyncio.wait_for(lease(Database(answer)).release(), 3)
+
+
+# --- a monitor that slept ---
+
+
+def slept(clock, *, monotonic_s=0.0, utc_s=0.0):
+    clock.monotonic += int(monotonic_s * 1e9)
+    clock.utc += int(utc_s * 1e9)
+
+
+@pytest.mark.parametrize(
+    "nap", [{"monotonic_s": 15, "utc_s": 15}, {"utc_s": 15}, {"monotonic_s": 15}], ids=["both", "suspended", "set back"]
+)
+async def test_a_monitor_that_slept_for_a_lease_may_have_lost_it(nap):
+    clock = ManualClock()
+    ours = SupabaseLease(Database(mine()), KEY, "1.2.0", clock, settings=QUICK)
+    assert not ours.is_overslept, "never asked for: there is nothing to lose"
+    await ours.take()
+    slept(clock, monotonic_s=14.9, utc_s=14.9)
+    assert not ours.is_overslept
+    await ours.take()
+    slept(clock, **nap)
+    assert ours.is_overslept
+    await ours.take()
+    assert not ours.is_overslept
+
+
+async def test_an_answer_from_before_the_sleep_proves_nothing():
+    clock = ManualClock()
+
+    class Slow(Database):
+        async def __call__(self, name, arguments):
+            slept(clock, monotonic_s=20, utc_s=20)
+            return mine()
+
+    ours = SupabaseLease(Slow(mine()), KEY, "1.2.0", clock, settings=QUICK)
+    await ours.take()
+    assert ours.is_overslept
+
+
+async def test_a_database_that_is_away_is_no_sleep():
+    """An exit goes on without Supabase: only that nobody asked counts."""
+    clock = ManualClock()
+    ours = SupabaseLease(Database(mine(), TransportError("away")), KEY, "1.2.0", clock, settings=QUICK)
+    await ours.take()
+    slept(clock, monotonic_s=60, utc_s=60)
+    with pytest.raises(TransportError):
+        await ours.take()
+    assert not ours.is_overslept

@@ -169,6 +169,19 @@ async def test_after_a_request_to_stop_a_prepared_order_is_not_sent(rig):
     assert refused.refusal is Refusal.NOT_SENT
 
 
+async def test_no_order_leaves_while_another_monitor_may_hold_the_account(rig):
+    rig.runner.may_order = lambda: False
+    rig.runner.carry_out(order())
+    await rig.settle()
+    assert rig.posted() == []
+    (refused,) = rig.engine.of(ev.OrderRefused)
+    assert refused.refusal is Refusal.NOT_SENT
+    rig.runner.may_order = lambda: True
+    rig.runner.carry_out(order("X2"))
+    await rig.settle()
+    assert len(rig.posted()) == 1
+
+
 @pytest.mark.parametrize(
     ("outcome", "kind"),
     [

@@ -143,6 +143,20 @@ async def test_a_live_monitor_that_has_lost_its_lease_ends(source, database):
         await asyncio.wait_for(renewing, 5)
 
 
+@pytest.mark.parametrize(("mode", "may"), [(Mode.LIVE, False), (Mode.ALERT, True), (Mode.SIMULATION, True)])
+async def test_after_a_sleep_a_live_monitor_asks_for_its_lease_before_it_orders(database, listener, mode, may):
+    clock = ManualClock()
+    source = TradesSource(None, listener, SupabaseLease(database.rpc, OURS, "test", clock))
+    await source.take_lease(mode)
+    assert source.may_order()
+    clock.pass_seconds(15)
+    assert source.may_order() is may
+
+
+def test_without_a_lease_nothing_keeps_an_order_back():
+    assert TradesSource(None).may_order()
+
+
 async def test_a_clean_end_gives_the_lease_back(source, database):
     await source.take_lease(Mode.LIVE)
     await source.release()

@@ -77,6 +77,16 @@ async def test_a_lost_answer_is_unknown_and_the_row_turns_out_to_be_ours(project
         assert await store.close_rows(record(key)) == {key: RowOutcome.OURS}
 
 
+@pytest.mark.parametrize("answer", ['[{"new_id": "rubbish"}]', '[{"new_id": 999999}]', "[{}]"])
+async def test_an_answer_about_another_row_closes_nothing(project, answer):
+    key = await project.trade(1)
+    async with project.store() as store:
+        project.gateway.faults.rest_fail.append((200, answer, "application/json"))
+        with pytest.raises(TransportError, match=f"Row {key}"):
+            await store.close_rows(record(key))
+        assert await store.close_rows(record(key)) == {key: RowOutcome.CLOSED}
+
+
 async def test_a_server_in_trouble_is_unknown(project):
     key = await project.trade(1)
     async with project.store() as store:
