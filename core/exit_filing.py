@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 RETRY_S: Final = (0.2, 0.5, 1.0, 2.0)
 """Pauses between tries; the last one is repeated."""
+_LASTING_TRIES: Final = 9
+"""Some 14 s of pauses."""
 _RISK_EVENT_TRIES: Final = 3
 _LOST: Final = frozenset({RowOutcome.OTHERS, RowOutcome.GONE})
 
@@ -65,13 +67,23 @@ class ExitFiling:
             try:
                 outcomes = await self._store.close_rows(record)
             except (StoreError, TransportError) as error:
-                text = f"the position is closed at the broker; the rows follow when the store answers: {error}"
-                self._tell_once(f"rows of {record.exit_id} not written", text)
+                self._tell_unwritten(record, error, tries)
                 await _pause(tries)
                 tries += 1
             else:
+                if tries:
+                    self._tell(Alert(Severity.INFO, f"rows of {record.exit_id} written", "the store takes them again"))
                 self._tell_lost(record, outcomes)
                 return
+
+    def _tell_unwritten(self, record: ExitRecord, error: StoreError | TransportError, tries: int) -> None:
+        """A warning for what may be over in a moment; a page when waiting does not mend it, or has not."""
+        is_grave = isinstance(error, StoreError) or tries >= _LASTING_TRIES
+        text = f"the position is closed at the broker; the rows follow when the store takes them: {error}"
+        if is_grave:
+            self._tell_once(f"rows of {record.exit_id} still not written", text, Severity.PAGE)
+        else:
+            self._tell_once(f"rows of {record.exit_id} not written", text)
 
     def _tell_lost(self, record: ExitRecord, outcomes: Mapping[int, RowOutcome]) -> None:
         """Rows that somebody else closed or deleted first keep what he wrote; the record file has our prices."""
@@ -93,10 +105,10 @@ class ExitFiling:
                 return
         self._tell_once(f"risk event of {record.exit_id} not written", problem)
 
-    def _tell_once(self, subject: str, text: str) -> None:
+    def _tell_once(self, subject: str, text: str, severity: Severity = Severity.WARNING) -> None:
         if subject not in self._told:
             self._told.add(subject)
-            self._tell(Alert(Severity.WARNING, subject, text))
+            self._tell(Alert(severity, subject, text))
 
 
 async def _pause(tries: int) -> None:

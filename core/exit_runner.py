@@ -119,6 +119,8 @@ class ExitRunner:
         for record in records:
             if isinstance(record, ExitStarted):
                 self.engine.note_decided(record.exit_id, now)
+                name = f"{record.position.strategy_name} ({record.position.strategy_id})"
+                _log.info("exit %s of %s begins: %s", record.exit_id, name, record.signal.reason)
         others: list[cmd.Command] = [c for c in commands if not isinstance(c, cmd.WriteJournal)]
         self.changed.set()
         if records:
@@ -283,6 +285,13 @@ class ExitRunner:
 
     async def _write_line(self, record: ExitRecord) -> None:
         self._wait_for_me()
+        _log.info(
+            "exit %s of %s (%d) is finished: %s",
+            record.exit_id,
+            record.strategy_name,
+            record.strategy_id,
+            record.reason,
+        )
         await self._filing.write_line(record)
 
     async def _close_rows(self, record: ExitRecord) -> None:

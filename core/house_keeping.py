@@ -26,6 +26,7 @@ _EVERY_S: Final = 1.0
 _UNPROTECTED_AFTER_S: Final = 5.0
 _TOLD_ONE_BY_ONE: Final = 3
 _TELL_AGAIN_NS: Final = 300 * NS_PER_S
+_FIRST_PRICE_NS: Final = 2 * NS_PER_S
 _SLOW_CHANGES_AFTER_NS: Final = 60 * NS_PER_S
 _ASK_AGAIN_NS: Final = 5 * NS_PER_S
 _ASK_AGAIN_CLOSED_NS: Final = 60 * NS_PER_S
@@ -41,6 +42,7 @@ class HouseKeeping:
         self._started_ns = started_ns
         self._told_ns: dict[int, int] = {}
         self._asked_ns: dict[InstrumentKey, int] = {}
+        self._unpriced_ns: dict[int, int] = {}
         self._polling_since_ns: int | None = None
         self._is_polling_told = False
 
@@ -116,11 +118,20 @@ class HouseKeeping:
         if parts.engine.desk.session_open is not True or now - self._started_ns < _UNPROTECTED_AFTER_S * NS_PER_S:
             return
         self._told_ns = {each: told for each, told in self._told_ns.items() if now - told < _TELL_AGAIN_NS}
-        blind = [guard for guard in guards.values() if guard.booked.pnl is None or guard.stale_keys(now)]
+        self._unpriced_ns = {each: since for each, since in self._unpriced_ns.items() if each in guards}
+        blind = [guard for guard in guards.values() if self._has_waited(guard, now) or guard.stale_keys(now)]
         new = [guard for guard in blind if guard.booked.position.strategy_id not in self._told_ns]
         if new:
             self._told_ns.update(dict.fromkeys((guard.booked.position.strategy_id for guard in new), now))
             parts.runner.carry_out(_unprotected(new))
+
+    def _has_waited(self, guard: PositionGuard, now: int) -> bool:
+        """Whether it has no P&L, and not only because it is new and its first price is on the way."""
+        strategy_id = guard.booked.position.strategy_id
+        if guard.booked.pnl is not None:
+            self._unpriced_ns.pop(strategy_id, None)
+            return False
+        return now - self._unpriced_ns.setdefault(strategy_id, now) >= _FIRST_PRICE_NS
 
 
 def _unprotected(guards: list[PositionGuard]) -> tuple[Alert, ...]:

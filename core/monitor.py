@@ -15,7 +15,7 @@ from core.exit_codes import ExitCode
 from core.exits.exit_lifecycle import ExitState
 from core.exits.restore import fold
 from core.house_keeping import HouseKeeping
-from core.model.commands import ReadOrderBook, ReadPositions
+from core.model.commands import Alert, ReadOrderBook, ReadPositions, Severity
 from core.model.errors import RefusedError, StoreError, TransportError
 from core.model.events import StopRequested
 from core.model.signals import Mode
@@ -156,6 +156,7 @@ class Monitor:
         if self._options.plan:
             # From the first moment: a plan must not begin what it is asked about.
             parts.engine.handle(StopRequested(self._clock.monotonic_ns()))
+        parts.engine.begin_at(self._clock.utc_ns())
         await parts.store.open()
         await self._listen_to_trades()
         await parts.market.open()
@@ -188,6 +189,8 @@ class Monitor:
         """From here on the lease is renewed, however long the rest of the start takes."""
         trades = self.parts.trades
         alert = await trades.take_lease(self.parts.mode)
+        if doubts := trades.store.doubts():
+            self.parts.runner.carry_out((Alert(Severity.PAGE, "no trades to be seen", doubts),))
         if alert is not None:
             self.parts.runner.carry_out((alert,))
         for work, name in trades.tasks():

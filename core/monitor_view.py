@@ -94,3 +94,5 @@ class MonitorView:
     set_aside: tuple[str, ...]
     finished: tuple[ExitRecord, ...]
     alerts: tuple[Alert, ...]
+    unwritten: tuple[str, ...] = ()
+    """Positions that are closed at the broker and not yet in the rows."""

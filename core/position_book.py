@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, time
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.exits.read_levels import TRAILING_PERCENT, LevelInputs, read_levels
 from core.model.errors import RowError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from core.model.profile import Profile
     from core.model.trade_rows import LevelRow, TradeRow
     from core.stores.base import Snapshot
+
+LACKING: Final = "a row of it is set aside: P&L, levels and exit are those of the other legs only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def build_book(
     """
     problems: list[RowError] = list(snapshot.problems)
     groups: dict[int, _Group] = {}
+    lacking = set(snapshot.damaged)
     for row in snapshot.trades:
         if rules.only is not None and row.strategy_id not in rules.only:
             continue
@@ -106,15 +109,27 @@ def build_book(
             leg = _leg(row, instruments, today)
         except RowError as error:
             problems.append(error)
+            lacking.add(row.strategy_id)
             continue
         groups.setdefault(row.strategy_id, _Group(row.strategy_name, row.underlying)).legs.append(leg)
-    _keep_last_good(problems, last_good, groups, today)
-    return Book(_with_levels(snapshot, groups, rules), tuple(problems))
+    lacking -= _keep_last_good(problems, last_good, groups, today)
+    booked = _with_levels(snapshot, groups, rules)
+    return Book(
+        tuple(_noted(each) if each.position.strategy_id in lacking else each for each in booked), tuple(problems)
+    )
+
+
+def _noted(booked: BookedPosition) -> BookedPosition:
+    """A position that is guarded without one of its rows says so: its P&L and its levels are those of the other legs."""
+    levels = replace(booked.levels, notes=(*booked.levels.notes, LACKING))
+    return replace(booked, levels=levels)
 
 
 def _keep_last_good(
     problems: list[RowError], last_good: Mapping[int, GuardedRow], groups: dict[int, _Group], today: date
-) -> None:
+) -> set[int]:
+    """The strategies of the rows that are kept."""
+    kept = set()
     for error in problems:
         known = last_good.get(error.row) if error.table == "trades" and isinstance(error.row, int) else None
         if known is None:
@@ -123,6 +138,8 @@ def _keep_last_good(
         if expiry is None or expiry >= today:
             group = groups.setdefault(known.strategy_id, _Group(known.strategy_name, known.underlying))
             group.legs.append(known.leg)
+            kept.add(known.strategy_id)
+    return kept
 
 
 def _with_levels(snapshot: Snapshot, groups: dict[int, _Group], rules: BookRules) -> tuple[BookedPosition, ...]:

@@ -52,6 +52,7 @@ def _view(parts: Parts, started_ns: int, guarded: Sequence[PositionView]) -> Mon
         set_aside=tuple(str(error) for error in parts.keeper.set_aside),
         finished=tuple(parts.engine.finished),
         alerts=tuple(parts.runner.alerts),
+        unwritten=tuple(f"{x.strategy_name} #{x.strategy_id}" for x in parts.engine.desk.unwritten.values()),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,11 @@ def validate_live(settings: Settings) -> None:
         )
 
 
+def _without_login(text: str) -> str:
+    """Addresses are pasted with a user and a password in them."""
+    return re.sub(r"(://)[^/?#\s]*@", r"\1***@", text)
+
+
 def _explained(error: ErrorDetails, values: Mapping[str, object]) -> tuple[str, str]:
     problem = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
@@ -142,5 +148,5 @@ def _explained(error: ErrorDetails, values: Mapping[str, object]) -> tuple[str, 
     variable = f"EXIT_PROFILE_{error['loc'][1]}" if field == "exit_profiles" else field.upper()
     given = error["input"] if field == "exit_profiles" else values.get(field)
     is_secret = about is not None and "Secret" in str(about.annotation)
-    received = "" if is_secret else f" (it is {str(given)[:60]!r})"
+    received = "" if is_secret else f" (it is {_without_login(str(given))[:60]!r})"
     return f"{variable}: {problem[:1].lower()}{problem[1:]}{received}.", f"Set {variable} to {meaning}."

@@ -78,7 +78,10 @@ def _web(url: str) -> str:
 
 
 def _safe_for_keys(url: str) -> str:
-    """Plain http would show the key to every machine on the way; on this machine or a private network it may do."""
+    """The project's own address. Plain http would show the key to every machine on the way: only near ones may have it."""
+    url = url.removesuffix("/rest/v1")
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("expected no user and no password in the address")
     if url.startswith("https://") or _is_near(urlsplit(url).hostname or ""):
         return url
     raise ValueError("expected https://, plain http only on this machine or a private network")

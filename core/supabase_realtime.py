@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 FACTS_PER_TURN: Final = 100
 """Ticks share the loop: after so many facts the loop gets its turn."""
+LOG_AGAIN_NS: Final = 60 * NS_PER_S
+"""A project that is away for an hour must not fill the log with one line every second."""
 _GRACE_S: Final = 0.05
 
 
@@ -113,11 +115,20 @@ class SupabaseRealtime:
 
     async def run(self) -> None:
         last_reason = ""
+        logged_ns = 0
         while True:
             watch = await self._one_session(last_reason)
-            last_reason = watch.reason
             delay_s = self._backoff.next_delay_s()
-            logger.info("realtime: %s; next session in %.1f s", watch.reason, delay_s)
+            is_news = watch.reason != last_reason or self._now() - logged_ns >= LOG_AGAIN_NS
+            if is_news:
+                logged_ns = self._now()
+            logger.log(
+                logging.INFO if is_news else logging.DEBUG,
+                "realtime: %s; next session in %.1f s",
+                watch.reason,
+                delay_s,
+            )
+            last_reason = watch.reason
             await asyncio.sleep(delay_s)
 
     async def _one_session(self, last_reason: str) -> SessionWatch:

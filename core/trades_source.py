@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from core.model.commands import Alert, Severity
 from core.model.errors import AlreadyRunningError, StoreError, TransportError
+from core.model.session_time import IST
 from core.model.signals import Mode
 from core.options import VERSION
 from core.realtime_changes import LeaseKey
@@ -57,7 +59,7 @@ class TradesSource:
             text = "data_scripts/supabase_migrations is not applied: no canary, no lease; the rows are re-read all the time"
             return Alert(Severity.WARNING, "Supabase without the monitor's tables", text)
         if isinstance(state, LeaseHeld):
-            self._refuse(state.holder, f" until {state.until}")
+            self._refuse(state.holder, f" until {_indian(state.until)}")
         if self.listener is not None:
             self.listener.set_canary(self._lease.key)
         return None
@@ -97,6 +99,15 @@ class TradesSource:
             f"Another monitor ({holder}) exits on this account; it holds the lease{until}. "
             "Stop it there, or run this one with --alert-only."
         )
+
+
+def _indian(moment: str) -> str:
+    """The database's own text as an Indian clock time; as it came where it is none."""
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    return f"{at.astimezone(IST):%H:%M:%S}" if at.tzinfo is not None else moment
 
 
 def trades_source(settings: Settings, options: Options, clock: Clock) -> TradesSource:

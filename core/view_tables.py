@@ -170,4 +170,9 @@ def closing_statistics(view: MonitorView) -> str:
     if unresolved:
         names = ", ".join(f"#{each.position.strategy_id} ({each.state})" for each in unresolved)
         blocks.append(f"NOT FINISHED: {names}. The next start goes on with them; look at the broker's order book.")
+    if view.unwritten:
+        names = ", ".join(view.unwritten)
+        blocks.append(
+            f"NOT WRITTEN: the rows of {names}. Closed at the broker; the next start from this STATE_DIR writes them."
+        )
     return "\n\n".join(blocks) + "\n"

@@ -89,6 +89,10 @@ class Engine:
     def unresolved(self) -> tuple[RunningExit, ...]:
         return tuple(self.desk.exits.values())
 
+    def begin_at(self, utc_ns: int) -> None:
+        """What time it is before the first TimePassed: an exit that a restart finds finished is stamped with it."""
+        self.desk.utc_ns = utc_ns
+
     def restore(self, restored: Restored, at_ns: int) -> tuple[Command, ...]:
         """Go on with what the journal describes. Called once, before the first event."""
         adopt(self.desk, restored, at_ns)

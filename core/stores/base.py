@@ -100,4 +100,7 @@ class TradeStore(Protocol):
 
     def health(self) -> StoreHealth: ...
 
+    def doubts(self) -> str:
+        """What a person should look at after `open`, "" when nothing. Not an error: it may be meant."""
+
     async def close(self) -> None: ...

@@ -15,7 +15,9 @@ from core.model.money import MAX_PRICE_PAISE, PAISE_PER_RUPEE, Paise, paise_from
 
 Row = Mapping[str, object]
 
-_NUMBER: Final = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][+-]?\d{1,2})?", re.ASCII)
+# As many decimals as a float written out in full has: 97.18 comes back as 97.18000000000000682121026329696178436279296875.
+_NUMBER: Final = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,2})?", re.ASCII)
+_LONGEST: Final = 440
 _MAX_KEY: Final = 2**63 - 1
 _MAX_AMOUNT: Final = Decimal(10) ** 13
 _SHOWN: Final = 40
@@ -34,7 +36,7 @@ def number(row: Row, column: str) -> Decimal | None:
         return None
     is_number = isinstance(value, int | float | Decimal | str) and not isinstance(value, bool)
     digits = str(value).strip() if is_number else ""
-    if len(digits) > 2 * _SHOWN or _NUMBER.fullmatch(digits) is None:
+    if len(digits) > _LONGEST or _NUMBER.fullmatch(digits) is None:
         raise ValueError(f"{column}: expected a number, received {shown(value)}")
     return Decimal(digits)
 

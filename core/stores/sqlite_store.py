@@ -96,6 +96,9 @@ class SqliteStore:
         """The file is polled many times a second, which is as good as being told. Whether it can be read, a read says."""
         return StoreHealth(StoreState.LIVE)
 
+    def doubts(self) -> str:
+        return ""
+
     async def close(self) -> None:
         if self._watch is not None:
             await asyncio.to_thread(self._watch.stop)

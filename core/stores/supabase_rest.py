@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from core.stores.supabase_access import SupabaseAccess
 
 PAGE: Final = 500
+_SURELY_GIVEN: Final = 50
+"""Rows that every server gives in one page when it has them; a hosted one gives 1,000."""
+
 IDS: Final = 200
 """Ids in one list: a longer address is refused on the way."""
 
@@ -137,7 +140,7 @@ class SupabaseRest:
         """Every row, in pages. `key`: a unique column, or None for a table without one.
 
         A short page is not the last one: the server may give fewer rows than it was asked for. `until_empty=False` trusts
-        `largest_page` and saves the last request.
+        `largest_page`, or after an empty full read _SURELY_GIVEN, and saves the last request.
         """
         rows: list[Row] = []
         while True:
@@ -146,7 +149,7 @@ class SupabaseRest:
                 table, columns, [*filters, *after], order=key, limit=PAGE, offset=0 if key is not None else len(rows)
             )
             rows += page
-            if not page or (not until_empty and len(page) < self.largest_page):
+            if not page or (not until_empty and len(page) < (self.largest_page or _SURELY_GIVEN)):
                 return rows
             if until_empty:
                 self.largest_page = max(self.largest_page, len(page))

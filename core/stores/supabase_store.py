@@ -81,6 +81,7 @@ class SupabaseStore:
         self._began_ns: int | None = None
         """Monotonic: when the newest full read that succeeded began."""
         self._answered_utc_ns: int | None = None
+        self._shows_trades = True
         self._failure = ""
         """Why the newest read failed, "" when it did not."""
         self._failures = 0
@@ -102,10 +103,7 @@ class SupabaseStore:
         try:
             await self._reader.probe()
             is_usable = True
-            if not self._reader.shows_trades:
-                _log.warning(
-                    "Supabase shows no row of trades at all. If there are any, row-level security hides them from the key."
-                )
+            self._shows_trades = self._reader.shows_trades
         except TransportError as error:
             is_usable = await self._take_saved_rows()
             if not is_usable:
@@ -189,6 +187,15 @@ class SupabaseStore:
             return StoreHealth(StoreState.POLLING, f"not read again since {_hour(self._answered_utc_ns or 0)}")
         return StoreHealth(StoreState.LIVE)
 
+    def doubts(self) -> str:
+        """An empty table looks like one that row-level security hides from the key."""
+        if self._shows_trades:
+            return ""
+        return (
+            "Supabase shows no row of trades at all, open or closed. If there are any, row-level security hides them from "
+            "this key: use the secret key or SUPABASE_ROLE_TOKEN, and run data_scripts/check_supabase.py."
+        )
+
     async def close(self) -> None:
         if self._rest is not None:
             rest, self._rest, self._reader = self._rest, None, None
@@ -249,9 +256,8 @@ class SupabaseStore:
 
     def _note_failure(self, error: StoreError | TransportError, began_ns: int) -> None:
         """Pauses count from the beginning of the try: one that ran into its time limit has waited long enough."""
-        what = "no answer" if isinstance(error, TransportError) else "not readable"
-        since = "yet" if self._answered_utc_ns is None else f"since {_hour(self._answered_utc_ns)}"
-        self._failure = f"{what} {since}: {error}"
+        since = "never read" if self._answered_utc_ns is None else f"last read {_hour(self._answered_utc_ns)}"
+        self._failure = f"{since}: {error}"
         pause_ns = min(self._poll_ns, int(_FIRST_PAUSE_S * NS_PER_S) << min(self._failures, 10))
         self._failures += 1
         self._next_try_ns = began_ns + pause_ns

@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ class Project:
             " VALUES ($1, 'E1', $2, 'NSE_FNO', 'NIFTY', $3, 'Short Call', $4, $5, $6, $7, NULL, $8,"
             " '2026-11-19T10:00:00', 'MARGIN') RETURNING new_id",
             strategy_id, option.key.security_id, option.right.value, "BUY" if units > 0 else "SELL", abs(units),
-            entry / 100, (option.strike or 0) / 100, status,
+            Decimal(entry) / 100, Decimal(option.strike or 0) / 100, status,
         )  # fmt: skip
 
     async def book(self) -> Book:

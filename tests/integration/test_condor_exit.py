@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -103,6 +105,8 @@ async def check_finished(scene: Scene, mode: str = "LIVE") -> None:
         assert row["order_status"] == "closed"
         assert [row["exit_order_id"]] == executed["order_ids"]
         assert row["exit_price"] == executed["average_price"]
+        since_s = time.time() - datetime.fromisoformat(row["exit_time"]).timestamp()
+        assert 0 <= since_s < 120, "also when a restart found the exit finished"
         assert fills[row["exit_order_id"]] == abs(leg.units)
     expected = sum(leg.units * (by_id[leg.security_id]["average_price"] * 100 - leg.entry) for leg in scene.legs) / 100
     assert record["realised_pnl"] == pytest.approx(expected)

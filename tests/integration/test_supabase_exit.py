@@ -448,8 +448,9 @@ async def test_a_policy_that_denies_the_update_is_told_and_the_rows_follow_once_
     await eventually(lambda: "RowsWritten" in scene.journal_kinds())
     code, out = await monitor.finish()
     assert code == 0, out
-    told = [line for line in out.splitlines() if "WARNING core.exit_runner" in line and "not written" in line]
-    assert len(told) == 1, out
+    told = [line for line in out.splitlines() if "CRITICAL core.exit_runner" in line and "still not written" in line]
+    assert len(told) == 1, "the README promises a page"
+    assert "row-level security policy for UPDATE" in told[0]
     await check_finished(scene)
 
 

@@ -86,5 +86,11 @@ def test_closing_statistics_name_what_is_not_finished():
     assert "#8" not in text
 
 
+def test_closing_statistics_name_what_is_not_in_the_rows_yet():
+    text = closing_statistics(view(unwritten=("Iron Condor #31", "Long Call #32")))
+    assert "NOT WRITTEN: the rows of Iron Condor #31, Long Call #32." in text
+    assert "NOT WRITTEN" not in closing_statistics(view())
+
+
 def test_closing_statistics_do_not_invent_a_sum():
     assert "Realised P&L of this run  | unknown" in closing_statistics(view(statistics=statistics(realised_pnl=None)))

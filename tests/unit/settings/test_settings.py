@@ -188,6 +188,20 @@ def test_a_key_is_never_sent_in_the_clear_across_the_internet(url):
     assert "canary" not in message
 
 
+def test_the_address_of_the_rest_service_is_taken_for_the_project():
+    settings = load_settings({"SUPABASE_URL": "https://abc.supabase.co/rest/v1/", "SUPABASE_KEY": "k"}, None)
+    assert settings.supabase_url == "https://abc.supabase.co"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:parrot@x.example", "postgresql://postgres:parrot@db.example:5432/postgres"]
+)
+def test_a_password_in_an_address_is_refused_and_not_shown(url):
+    message = refused({"SUPABASE_URL": url, "SUPABASE_KEY": "k"})
+    assert "SUPABASE_URL" in message
+    assert "parrot" not in message
+
+
 @pytest.mark.parametrize("name", ["SUPABASE_SCHEMA", "SUPABASE_TRADES_TABLE"])
 @pytest.mark.parametrize("value", ["a.b", "trades;drop", "1st", "x" * 64, "tra des"])
 def test_a_table_name_is_one_plain_name(name, value):

@@ -25,7 +25,7 @@ from core.model.position import Product
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode
 from core.model.trade_rows import LevelRow, StrategyRow, TradeRow
-from core.position_book import BookRules
+from core.position_book import LACKING, BookRules
 from core.position_cache_manager import PositionCacheManager
 from core.settings import load_settings
 from core.stores.base import Snapshot
@@ -397,3 +397,21 @@ async def test_rows_edited_during_an_exit_change_nothing_that_is_under_way(rig):
     assert rig.guards == {}
     await rig.show()
     assert engine.unresolved == (running,)
+
+
+async def test_a_position_that_lacks_a_row_says_so_and_is_guarded(rig):
+    """Its P&L is that of the other legs: whoever looks at the plan must know."""
+    await rig.show(trade(), trade(row_id=2, security_id=999))
+    assert LACKING in rig.guards[7].levels.notes
+    await rig.show(trade())
+    assert LACKING not in rig.guards[7].levels.notes
+
+
+async def test_a_position_with_an_unreadable_row_says_so_unless_the_row_was_readable_before(rig):
+    problem = RowError("trades", 2, "quantity: expected a whole number")
+    await rig.show(trade(), problems=[problem], damaged=[7])
+    assert LACKING in rig.guards[7].levels.notes
+    await rig.show(trade(), trade(row_id=2, security_id=502))
+    await rig.show(trade(), problems=[problem], damaged=[7])
+    assert len(rig.guards[7].booked.position.legs) == 2
+    assert LACKING not in rig.guards[7].levels.notes

@@ -304,7 +304,25 @@ async def test_rows_are_closed_again_and_again_until_the_store_confirms(rig, pau
     assert rig.store.closed == ["42-1-abc"]
     assert pauses == [0.2, 0.5, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
     assert [type(event) for event in rig.engine.events] == [ev.RowsClosed]
-    assert rig.subjects() == ["rows of 42-1-abc not written"]
+    assert rig.subjects() == [
+        "rows of 42-1-abc still not written",
+        "rows of 42-1-abc not written",
+        "rows of 42-1-abc written",
+    ]
+    severities = [alert.severity for alert in rig.runner.alerts]
+    assert severities == [cmd.Severity.PAGE, cmd.Severity.WARNING, cmd.Severity.INFO]
+
+
+async def test_rows_that_are_not_written_for_long_are_paged(rig, pauses):
+    rig.store.problems.extend([TransportError("away")] * 12)
+    rig.runner.carry_out((cmd.CloseRows(exit_record()),))
+    await rig.settle()
+    told = [(alert.severity, alert.subject) for alert in rig.runner.alerts]
+    assert told == [
+        (cmd.Severity.WARNING, "rows of 42-1-abc not written"),
+        (cmd.Severity.PAGE, "rows of 42-1-abc still not written"),
+        (cmd.Severity.INFO, "rows of 42-1-abc written"),
+    ]
 
 
 async def test_rows_count_as_closed_only_when_the_exit_is_in_the_file_of_exits(rig):

@@ -94,7 +94,21 @@ def test_each_of_a_few_unprotected_positions_is_paged_once():
     rig = Rig(2)
     for _ in range(10):
         rig.house._look_after_prices()
+    assert rig.alerts == [], "their first prices are on the way"
+    rig.pass_seconds(2)
+    for _ in range(10):
+        rig.house._look_after_prices()
     assert len(rig.alerts) == 2
+
+
+def test_a_new_position_is_paged_only_when_its_first_price_does_not_come():
+    rig = Rig(1)
+    rig.price(1)
+    rig.house._look_after_prices()
+    rig.pass_seconds(2)
+    rig.price(1)
+    rig.house._look_after_prices()
+    assert rig.alerts == []
 
 
 @pytest.mark.parametrize(("session_open", "requests"), [(True, 12), (None, 12), (False, 1)])
@@ -109,6 +123,8 @@ def test_an_instrument_without_a_price_is_not_asked_for_in_every_second(session_
 
 def test_a_dead_feed_is_one_page_and_not_a_thousand():
     rig = Rig(1_000)
+    rig.house._look_after_prices()
+    rig.pass_seconds(2)
     rig.house._look_after_prices()
     (alert,) = rig.alerts
     assert alert.subject == "1000 positions are unprotected"

@@ -40,7 +40,7 @@ class Database:
             "holder": self.holder,
             "epoch": 1,
             "beat": 1,
-            "expires_at": "12:00",
+            "expires_at": "2026-11-20T06:30:00.5+00:00",
             "is_mine": self.holder == OURS.holder,
         }
         return [answer]

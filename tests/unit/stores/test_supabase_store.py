@@ -185,7 +185,7 @@ async def test_health_says_how_soon_a_change_is_noticed_and_why_not(project):
             await store.read_snapshot()
         assert store.health().state is StoreState.AWAY
         # The clock of the tests began at 2026-11-18 16:36:40 in India.
-        assert store.health().detail.startswith("no answer since 16:36:40: ")
+        assert store.health().detail.startswith("last read 16:36:40: ")
         project.gateway.faults.refuse_rest = False
         await store.read_snapshot()
         assert store.health() == StoreHealth(StoreState.LIVE)
@@ -212,7 +212,7 @@ async def test_the_last_good_rows_are_used_until_the_project_answers(project, tm
         assert snapshot.stale == "Supabase does not answer; rows as read at 16:36:40"
         assert (snapshot.trades, snapshot.levels, snapshot.risks) == (before.trades, before.levels, before.risks)
         assert store.health().state is StoreState.AWAY
-        assert store.health().detail.startswith("no answer since 16:36:40")
+        assert store.health().detail.startswith("last read 16:36:40: ")
         with pytest.raises(TransportError):
             await store.close_rows(record(key))
         async with reading(store) as reader:
