@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
+from core.level_memory import LevelMemory
 from core.model.commands import Alert, Severity
 from core.model.errors import ConfigurationError, DecodeError, StoreError, TransportError
 from core.model.events import PositionGone, PositionOpened
@@ -72,6 +73,7 @@ class BookKeeper:
         self._trouble = ReadTrouble()
         self._is_master_told = False
         self._worked_ns = 0
+        self._levels = LevelMemory()
         self._instruments: dict[InstrumentKey, Instrument] = {}
         self._missed_ns: dict[InstrumentKey, int] = {}
 
@@ -89,7 +91,7 @@ class BookKeeper:
                 self.is_reading = has_read
 
     async def _read(self) -> None:
-        snapshot = await self._store.read_snapshot()
+        snapshot, without_levels = self._levels.settled(await self._store.read_snapshot(), self._clock.monotonic_ns())
         await self._load_instruments(wanted_keys(snapshot.trades))
         began_ns = self._clock.monotonic_ns()
         today = ist_datetime(self._clock.utc_ns()).date()
@@ -98,6 +100,7 @@ class BookKeeper:
         book = await asyncio.to_thread(build_book, snapshot, self._instruments, self._rules, today, last_good)
         self._take(book)
         self._worked_ns = self._clock.monotonic_ns() - began_ns
+        self._tell_defaults(without_levels)
         self._say(self._trouble.succeeded(snapshot.stale, self._clock.monotonic_ns()))
 
     async def _load_instruments(self, wanted: frozenset[InstrumentKey]) -> None:
@@ -123,8 +126,11 @@ class BookKeeper:
                 self._missed_ns[key] = now
 
     def has_missing_due(self) -> bool:
-        """Whether it is time to look again for an instrument that the master did not hold."""
+        """Whether it is time to look again: for an instrument that the master did not hold, or for level rows that vanished."""
         now = self._clock.monotonic_ns()
+        levels_due_ns = self._levels.due_ns()
+        if levels_due_ns is not None and now >= levels_due_ns:
+            return True
         return any(self._is_due(key, now) for key in self._missed_ns)
 
     def _is_due(self, key: InstrumentKey, now_ns: int) -> bool:
@@ -156,6 +162,12 @@ class BookKeeper:
     def _say(self, alert: Alert | None) -> None:
         if alert is not None:
             self._runner.carry_out((alert,))
+
+    def _tell_defaults(self, strategies: frozenset[int]) -> None:
+        for strategy_id in sorted(strategies & self.known.keys()):
+            name = f"{self.known[strategy_id].position.strategy_name} ({strategy_id})"
+            text = "its level or risk rows are gone; what they said is replaced by the defaults of its category, see --plan"
+            self._say(Alert(Severity.WARNING, f"levels of {name} are gone", text))
 
     def _tell_master(self, error: Exception) -> None:
         """Page once until it is over."""

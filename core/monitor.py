@@ -188,6 +188,7 @@ class Monitor:
     async def _listen_to_trades(self) -> None:
         """From here on the lease is renewed, however long the rest of the start takes."""
         trades = self.parts.trades
+        trades.unfinished = self._unfinished
         alert = await trades.take_lease(self.parts.mode)
         if doubts := trades.store.doubts():
             self.parts.runner.carry_out((Alert(Severity.PAGE, "no trades to be seen", doubts),))
@@ -195,6 +196,10 @@ class Monitor:
             self.parts.runner.carry_out((alert,))
         for work, name in trades.tasks():
             self._keep(work, name)
+
+    def _unfinished(self) -> str:
+        names = ", ".join(f"{x.position.strategy_name} ({x.strategy_id})" for x in self.parts.engine.unresolved)
+        return f" NOT FINISHED here: {names}; look at the broker's order book and positions." if names else ""
 
     async def _replay(self) -> tuple[Command, ...]:
         """Take up what the journal knows. A simulation starts afresh, but never with an exit id that was used before."""

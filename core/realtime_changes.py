@@ -80,7 +80,12 @@ def _record(data: Mapping[object, object], name: str) -> Mapping[str, object]:
 def _row_change(table: str, new: Mapping[str, object], old: Mapping[str, object]) -> RowChange:
     # `old` has the key only, or the whole row where the table has REPLICA IDENTITY FULL; a DELETE has nothing else.
     key = next((found for column in _KEYS[table] if (found := _id(column, new, old)) is not None), None)
-    return RowChange(table, key, _id(_STRATEGY_COLUMN[table], new, old))
+    column = _STRATEGY_COLUMN[table]
+    strategy_id = _id(column, new, old)
+    if strategy_id is None and column in new:
+        # It belongs to nothing that can be named now. Its old owner alone would look as if the row were gone: read all.
+        return RowChange(table, None, None)
+    return RowChange(table, key, strategy_id)
 
 
 def _id(column: str, new: Mapping[str, object], old: Mapping[str, object]) -> int | None:

@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit
 
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimeSubscribeStates
 from realtime.types import RealtimePostgresChangesListenEvent
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from core.name_gate import NameGate, NameNotFoundError
 from core.realtime_changes import LEASE_TABLE, WATCHED
 from core.realtime_watch import Beat
 
@@ -95,6 +96,8 @@ def safe_reason(ended: SessionEnded, access: SupabaseAccess) -> str:
     if isinstance(error, ConnectionClosed):
         code = error.rcvd.code if error.rcvd is not None else "none"
         return f"{ended.what}: connection closed (code {code})"
+    if isinstance(error, NameNotFoundError):
+        return f"{ended.what}: {error}"
     if type(error) is Exception:
         return f"{ended.what}: {_server_words(str(error), access)}"
     return f"{ended.what}: {type(error).__name__}"
@@ -119,9 +122,12 @@ class RealtimeSession:
     The lease table is bound only where it exists: one binding that the server does not know ends the whole subscription.
     """
 
-    def __init__(self, access: SupabaseAccess, inbox: Inbox, *, has_canary: bool, patience_s: float) -> None:
+    def __init__(
+        self, access: SupabaseAccess, inbox: Inbox, gate: NameGate, *, has_canary: bool, patience_s: float
+    ) -> None:
         self._access = access
         self._inbox = inbox
+        self._gate = gate
         self._tables = [access.tables.of(table) for table in WATCHED] + [LEASE_TABLE] * has_canary
         # Longer than our own deadlines, which must be the ones to speak.
         self._timeout_s = int(patience_s) + 2
@@ -149,6 +155,7 @@ class RealtimeSession:
                 schema=self._access.tables.schema,
             )
         channel.on_system(self._on_system)
+        await self._gate.known(urlsplit(url).hostname or "")
         await client.connect()
         for task, name in ((client._listen_task, "listening"), (client._heartbeat_task, "the heartbeat")):  # noqa: SLF001
             if task is not None:

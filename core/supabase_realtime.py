@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from core.backoff import Backoff
 from core.model.session_time import NS_PER_S
+from core.name_gate import NameGate
 from core.realtime_changes import ANYTHING, LEASE_TABLE, BeatEcho, LeaseKey, read_change
 from core.realtime_session import (
     ChangeSeen,
@@ -45,6 +46,8 @@ FACTS_PER_TURN: Final = 100
 """Ticks share the loop: after so many facts the loop gets its turn."""
 LOG_AGAIN_NS: Final = 60 * NS_PER_S
 """A project that is away for an hour must not fill the log with one line every second."""
+DEAF_NS: Final = 300 * NS_PER_S
+"""How long sessions do without a lease table that the server would not subscribe to: it may be published meanwhile."""
 _GRACE_S: Final = 0.05
 
 
@@ -79,11 +82,12 @@ class SupabaseRealtime:
         self._access = access
         self._sink = sink
         self._now = clock.monotonic_ns
+        self._gate = NameGate(clock)
         self._settings = settings or RealtimeSettings()
         self._backoff = Backoff(self._settings.backoff_first_s, self._settings.backoff_cap_s)
         self._canary: LeaseKey | None = None
         self._is_lease_bound = False
-        self._is_lease_deaf = False
+        self._deaf_until_ns = 0
         self._inbox = Inbox()
         self._watch: SessionWatch | None = None
         self.status = RealtimeStatus()
@@ -94,19 +98,20 @@ class SupabaseRealtime:
         return SessionState.DEAD if self._watch is None else self._watch.state
 
     def set_canary(self, canary: LeaseKey | None) -> None:
-        """From now on the beats of this lease prove the sessions; None: nothing does. May be called at any time."""
-        if canary == self._canary:
-            return
-        self._canary = canary
-        self._is_lease_deaf = False
+        """From now on the beats of this lease prove the sessions; None: nothing does. May be called at any time and again."""
+        is_new = canary != self._canary
+        if is_new:
+            self._canary = canary
+            self._deaf_until_ns = 0
         watch = self._watch
         if watch is None:
             return
         if canary is not None and not self._is_lease_bound:
-            # Nothing has failed: the next session need not wait.
-            self._backoff.succeeded()
-            self._inbox.put(SessionEnded("the canary was switched on"))
-        else:
+            if self._now() >= self._deaf_until_ns:
+                # Nothing has failed: the next session need not wait.
+                self._backoff.succeeded()
+                self._inbox.put(SessionEnded("the canary was switched on"))
+        elif is_new:
             self._hear(watch, watch.change_canary(canary, self._now()))
 
     def beat_answered(self, beat: Beat) -> None:
@@ -133,12 +138,13 @@ class SupabaseRealtime:
 
     async def _one_session(self, last_reason: str) -> SessionWatch:
         settings = self._settings
-        canary = None if self._is_lease_deaf else self._canary
+        canary = None if self._now() < self._deaf_until_ns else self._canary
         watch = SessionWatch(self._now(), settings.limits, canary)
         self._watch, self._inbox, self._is_lease_bound = watch, Inbox(), canary is not None
         session = RealtimeSession(
             self._access,
             self._inbox,
+            self._gate,
             has_canary=self._is_lease_bound,
             patience_s=max(settings.limits.connect_s, settings.limits.join_s),
         )
@@ -236,6 +242,7 @@ class SupabaseRealtime:
         self.status.last_end = watch.reason
         if watch.confirmed_ns is None:
             # A lease table that is not published would end every subscription; the trades matter more than the proof.
-            self._is_lease_deaf |= self._is_lease_bound and LEASE_TABLE in watch.reason
+            if self._is_lease_bound and LEASE_TABLE in watch.reason:
+                self._deaf_until_ns = self._now() + DEAF_NS
         elif self._now() - watch.confirmed_ns >= self._settings.steady_s * NS_PER_S:
             self._backoff.succeeded()

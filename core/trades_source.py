@@ -19,7 +19,7 @@ from core.stores.sqlite_store import SqliteStore
 from core.supabase_lease import LeaseAbsent, LeaseHeld, LeaseMine, LeaseSettings, SupabaseLease
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from core.clock import Clock
     from core.options import Options
@@ -40,6 +40,8 @@ class TradesSource:
         self.listener = listener
         self._lease = lease
         self._mode = Mode.ALERT
+        self.unfinished: Callable[[], str] = lambda: ""
+        """The exits under way, in words: who loses the lease in the middle of one must say so."""
 
     async def take_lease(self, mode: Mode) -> Alert | None:
         """Claim the account for this monitor; what a person should know of it.
@@ -53,7 +55,8 @@ class TradesSource:
             state = await self._lease.take()
         except (StoreError, TransportError) as error:
             text = f"going on without it, tried again all the time: {error}"
-            return Alert(Severity.WARNING, "the lease could not be taken", text)
+            severity = Severity.PAGE if mode is Mode.LIVE else Severity.WARNING
+            return Alert(severity, "the lease could not be taken", text)
         if isinstance(state, LeaseAbsent):
             self._lease = None
             text = "data_scripts/supabase_migrations is not applied: no canary, no lease; the rows are re-read all the time"
@@ -97,7 +100,7 @@ class TradesSource:
             return
         raise AlreadyRunningError(
             f"Another monitor ({holder}) exits on this account; it holds the lease{until}. "
-            "Stop it there, or run this one with --alert-only."
+            f"Stop it there, or run this one with --alert-only.{self.unfinished()}"
         )
 
 
@@ -135,7 +138,10 @@ def trades_source(settings: Settings, options: Options, clock: Clock) -> TradesS
     holder = holder_of(settings.state_dir)
     # Only a live monitor claims the account; what merely watches has a row of its own, for its canary.
     name = f"{settings.dhan_client_id}:{options.mode.value}" + ("" if options.mode is Mode.LIVE else f":{holder}")
-    lease_settings = LeaseSettings(ttl_s=max(15, int(6 * every_s)), every_s=every_s)
+    # As patient as a read: whoever can read the rows must be able to see that they are somebody else's to close.
+    patience_s = settings.supabase_timeout_s + 2.0
+    ttl_s = max(15, int(6 * every_s), int(3 * patience_s))
+    lease_settings = LeaseSettings(ttl_s=ttl_s, every_s=every_s, beat_timeout_s=patience_s)
     lease = SupabaseLease(store.rpc, LeaseKey(name, holder), f"monitor {VERSION}", clock, settings=lease_settings)
     if options.prints_once:
         return TradesSource(store, None, lease)

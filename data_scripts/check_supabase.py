@@ -4,8 +4,8 @@
     python data_scripts/check_supabase.py [--json]
 
 Uses the settings of the monitor (.env and environment). Changes none of your rows; the only thing it writes is a row
-`check_supabase` in monitor_lease, where that table exists. Exit code: 0 ready (perhaps with warnings), 2 settings wrong, 4 not
-ready. Never prints a key.
+`check_supabase` in monitor_lease, where that table exists. Names each check on stderr when it is done. Exit code: 0 ready
+(perhaps with warnings), 2 settings wrong, 4 not ready. Never prints a key.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ from data_scripts.supabase_probe import LeaseProbe, contact, told
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from core.settings import Settings
+    from core.stores.columns import Row
     from core.stores.supabase_access import SupabaseAccess
     from core.stores.supabase_errors import Refusal
 
-_NO_ROW: Final = "-1"
 _MORE_THAN_USUAL: Final = 1_001
 """Rows. A hosted project gives 1,000 at once unless it is told otherwise."""
 _NO_SENSE: Final = "check_supabase"
@@ -57,12 +58,14 @@ _WIDTHS: Final = (None, None, 38, 46)
 class Check:
     """One run. `findings` grow in the order of the checks; what fails is a finding, not an exception."""
 
-    def __init__(self, access: SupabaseAccess, rest: SupabaseRest, timeout_s: float) -> None:
+    def __init__(self, access: SupabaseAccess, rest: SupabaseRest, settings: Settings) -> None:
         self.findings: list[Finding] = []
         self._access = access
         self._rest = rest
-        self._timeout_s = timeout_s
+        self._timeout_s = settings.supabase_timeout_s
+        self._poll_s = settings.supabase_poll_s
         self._clock = SystemClock()
+        self._took_s: list[float] = []
 
     async def run(self) -> None:
         if not await self._is_reached():
@@ -77,23 +80,37 @@ class Check:
             await self._judged("closing a row", self._update(key), checks.may_not_update)
         await self._judged("risk_events", self._risk_event(), checks.risk_events)
         await self._judged("own tables", self._own_tables(), lambda said: checks.failed("own tables", said.words))
+        self._add(checks.answers(self._took_s))
         lease = LeaseProbe(self._rest, self._clock)
         has_lease = await self._judged("lease", self._lease(lease), checks.lease_refused)
         if not has_lease:
-            self.findings.append(checks.clock(None))
+            self._add(checks.clock(None))
         await self._changes([table for table in TABLES if found[table] is not None], lease if has_lease else None)
         if has_lease:
             await lease.release()
 
+    def _add(self, *findings: Finding) -> None:
+        self.findings += findings
+        for finding in findings:
+            # A slow project must not look like a script that hangs.
+            print(f"{finding.verdict.value:<5}{finding.check}", file=sys.stderr, flush=True)
+
+    async def _select(self, table: str, columns: str, *, order: str | None = None, limit: int = 1) -> list[Row]:
+        began_ns = self._clock.monotonic_ns()
+        try:
+            return await self._rest.select(table, columns, order=order, limit=limit)
+        finally:
+            self._took_s.append((self._clock.monotonic_ns() - began_ns) / 1e9)
+
     async def _judged(self, check: str, work: Awaitable[Finding], refused: Callable[[Refusal], Finding]) -> bool:
         """Whether the work came to its end."""
         try:
-            self.findings.append(await work)
+            self._add(await work)
         except RefusedRequest as error:
-            self.findings.append(refused(error.refusal))
+            self._add(refused(error.refusal))
             return False
         except (StoreError, TransportError) as error:
-            self.findings.append(checks.failed(check, str(error)))
+            self._add(checks.failed(check, str(error)))
             return False
         return True
 
@@ -101,7 +118,7 @@ class Check:
         began_ns = self._clock.monotonic_ns()
         broken = await contact(self._access.url, self._timeout_s)
         if broken is not None:
-            self.findings.append(checks.not_reached(broken.stage, broken.words))
+            self._add(checks.not_reached(broken.stage, broken.words))
             return False
         took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
         parts = urlsplit(self._access.url)
@@ -109,15 +126,18 @@ class Check:
         now_s = self._clock.utc_ns() / 1e9
         key = checks.accepted(self._access, now_s)
         try:
-            await self._rest.select(TRADES, "order_status", limit=1)
+            await self._select(TRADES, "order_status")
         except RefusedRequest as error:
+            if not checks.is_of_a_project(error.refusal):
+                self._add(checks.not_reached(checks.Stage.PROJECT, error.refusal.words))
+                return False
             # What is wrong with the table, the check of the table says.
             if error.meaning is Meaning.KEY_REFUSED:
                 key = checks.key_refused(self._access, error.refusal, now_s)
         except (StoreError, TransportError) as error:
-            self.findings.append(checks.not_reached(checks.Stage.ANSWER, str(error)))
+            self._add(checks.not_reached(checks.Stage.ANSWER, str(error)))
             return False
-        self.findings += [reached, key]
+        self._add(reached, key)
         return key.verdict is not checks.Verdict.FAIL
 
     async def _columns(self, table: str) -> Columns | None:
@@ -125,28 +145,28 @@ class Check:
         columns = wanted(table)
         while True:
             try:
-                await self._rest.select(table, columns.all, limit=1)
+                await self._select(table, columns.all)
             except RefusedRequest as error:
                 absent = error.refusal.column
                 if error.meaning is not Meaning.NO_COLUMN or absent is None:
-                    self.findings.append(checks.table_refused(self._access, table, error.refusal))
+                    self._add(checks.table_refused(self._access, table, error.refusal))
                     return None
                 fewer = without(columns, absent)
                 if fewer is None:
-                    self.findings.append(checks.column_missing(self._access, table, described(columns, absent)))
+                    self._add(checks.column_missing(self._access, table, described(columns, absent)))
                     return None
                 columns = fewer
             except (StoreError, TransportError) as error:
-                self.findings.append(checks.failed(f"table {table}", str(error)))
+                self._add(checks.failed(f"table {table}", str(error)))
                 return None
             else:
                 lacking = sorted(set(wanted(table).optional) - set(columns.optional))
-                self.findings.append(checks.columns_found(self._access, table, lacking))
+                self._add(checks.columns_found(self._access, table, lacking))
                 return columns
 
     async def _rows(self, key: str) -> Finding:
         opened = await self._rest.select_all(TRADES, key, [("order_status", "eq", OPEN)], key=key)
-        page = await self._rest.select(TRADES, key, order=key, limit=_MORE_THAN_USUAL)
+        page = await self._select(TRADES, key, order=key, limit=_MORE_THAN_USUAL)
         is_cut = bool(page) and len(page) < _MORE_THAN_USUAL
         rest = await self._rest.select(TRADES, key, order=key, limit=1, offset=len(page)) if is_cut else []
         return checks.rows_seen(
@@ -162,7 +182,7 @@ class Check:
             "exit_time": None,
             "exit_reason": None,
         }
-        await self._rest.update(TRADES, values, [(key, "eq", _NO_ROW), ("order_status", "eq", OPEN)], key)
+        await self._rest.update(TRADES, values, [(key, "eq", checks.NO_ROW), ("order_status", "eq", OPEN)], key)
         return checks.may_update()
 
     async def _risk_event(self) -> Finding:
@@ -172,31 +192,35 @@ class Check:
         return checks.risk_events(None)
 
     async def _own_tables(self) -> Finding:
-        missing = []
-        for table in checks.OWN_TABLES:
-            try:
-                await self._rest.select(table, "*", limit=1)
-            except RefusedRequest as error:
-                # Denied is there: not every role may read all of them, nor must it.
-                if error.meaning is not Meaning.DENIED:
-                    missing.append(table)
-        return checks.own_tables(missing)
+        # At once: one after the other they would be the longest silence where answers are slow.
+        are_there = await asyncio.gather(*map(self._is_there, checks.OWN_TABLES))
+        return checks.own_tables(
+            [table for table, is_there in zip(checks.OWN_TABLES, are_there, strict=True) if not is_there]
+        )
+
+    async def _is_there(self, table: str) -> bool:
+        try:
+            await self._rest.select(table, "*", limit=1)
+        except RefusedRequest as error:
+            # Denied is there: not every role may read all of them, nor must it.
+            return error.meaning is Meaning.DENIED
+        return True
 
     async def _lease(self, lease: LeaseProbe) -> Finding:
         await lease.beat()
         # The first one also pays for a connection and a plan.
         second = await lease.beat()
-        self.findings.append(checks.clock(second.ahead_s, second.unsure_s))
+        self._add(checks.clock(second.ahead_s, second.unsure_s))
         return checks.lease_taken(second.took_ms)
 
     async def _changes(self, tables: Sequence[str], lease: LeaseProbe | None) -> None:
         answers = await told(self._access, tables, lease, self._clock)
         if answers and not any(answer.is_open for answer in answers):
-            self.findings.append(checks.no_realtime(answers[0].reason))
+            self._add(checks.no_realtime(answers[0].reason))
             return
-        self.findings += [checks.published(self._access, answer.table, answer.reason) for answer in answers]
+        self._add(*(checks.published(self._access, answer.table, answer.reason, self._poll_s) for answer in answers))
         if lease is not None and not answers[-1].reason:
-            self.findings.append(checks.canary(answers[-1].echo_ms))
+            self._add(checks.canary(answers[-1].echo_ms))
 
 
 def shown(findings: Sequence[Finding]) -> str:
@@ -221,14 +245,16 @@ def summary(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-async def findings_of(access: SupabaseAccess, timeout_s: float) -> list[Finding]:
-    rest = await SupabaseRest.connect(access, timeout_s)
-    check = Check(access, rest, timeout_s)
+async def findings_of(settings: Settings) -> list[Finding]:
+    access = supabase_access(settings)
+    rest = await SupabaseRest.connect(access, settings.supabase_timeout_s)
+    check = Check(access, rest, settings)
     try:
         await check.run()
     finally:
         await rest.close()
-    return check.findings
+    unused = [checks.file_unused()] if "trades_db" in settings.model_fields_set else []
+    return check.findings + unused
 
 
 def main(arguments: Sequence[str]) -> ExitCode:
@@ -245,7 +271,7 @@ def main(arguments: Sequence[str]) -> ExitCode:
         return ExitCode.BAD_OPTIONS
     # The libraries would log addresses, and an address of the change stream holds the key.
     logging.disable(logging.CRITICAL)
-    findings = asyncio.run(findings_of(supabase_access(settings), settings.supabase_timeout_s))
+    findings = asyncio.run(findings_of(settings))
     code = ExitCode.REFUSED if checks.fails(findings) else ExitCode.CLEAN
     if "--json" in arguments:
         listed = [asdict(finding) for finding in findings]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from core.model.errors import StoreError, TransportError
+from core.name_gate import NameGate
 from core.realtime_changes import LEASE_TABLE, WATCHED, BeatEcho, LeaseKey, read_change
 from core.realtime_session import ChangeSeen, Inbox, Opened, RealtimeSession, SessionEnded, SystemOk, safe_reason
 from core.stores.supabase_checks import Stage
@@ -48,8 +49,10 @@ async def contact(url: str, timeout_s: float) -> Broken | None:
             await asyncio.get_running_loop().getaddrinfo(host, port)
             stage = Stage.CONNECT
             _, writer = await asyncio.open_connection(host, port, ssl=verified_tls() if is_private else None)
+    except ssl.SSLCertVerificationError as error:
+        return Broken(Stage.TLS, error.verify_message or error.reason or "refused")
     except ssl.SSLError as error:
-        return Broken(Stage.TLS, getattr(error, "verify_message", "") or error.reason or "refused")
+        return Broken(Stage.PLAIN, error.reason or "refused")
     except TimeoutError:
         return Broken(stage, f"nothing within {timeout_s:g} s")
     except OSError as error:
@@ -123,8 +126,8 @@ class Told:
 class _TableSession(RealtimeSession):
     """The monitor's own kind of session, for one table: the server names only the first table that it refuses."""
 
-    def __init__(self, access: SupabaseAccess, inbox: Inbox, table: str) -> None:
-        super().__init__(access, inbox, has_canary=False, patience_s=CONFIRM_S)
+    def __init__(self, access: SupabaseAccess, inbox: Inbox, gate: NameGate, table: str) -> None:
+        super().__init__(access, inbox, gate, has_canary=False, patience_s=CONFIRM_S)
         self._tables = [access.tables.of(table) if table in WATCHED else table]
 
 
@@ -138,7 +141,7 @@ async def told(access: SupabaseAccess, tables: Sequence[str], lease: LeaseProbe 
 
 async def _table_told(access: SupabaseAccess, table: str, lease: LeaseProbe | None, clock: Clock) -> Told:
     inbox = Inbox()
-    session = _TableSession(access, inbox, table)
+    session = _TableSession(access, inbox, NameGate(clock), table)
     try:
         session.start()
         is_open, reason = await _confirmation(access, inbox)

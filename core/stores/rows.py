@@ -123,8 +123,16 @@ def _named(table: str, key: object, read: Callable[[], _T]) -> _T:
     try:
         return read()
     except ValueError as error:
-        name = key if isinstance(key, int) else shown(key)
-        raise RowError(table, name, str(error)) from None
+        raise RowError(table, _name_of(key), str(error)) from None
+
+
+def _name_of(key: object) -> object:
+    """The key as a number where it is one: some tables keep it as text, and the row is known by its number."""
+    try:
+        number = integer({"key": key}, "key")
+    except ValueError:
+        number = None
+    return shown(key) if number is None else number
 
 
 def _trade(row: Row, key: str) -> TradeRow:

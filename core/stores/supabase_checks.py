@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import median
 from typing import Final
 
 from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES
@@ -33,6 +35,10 @@ CLOCK_LIMIT_S: Final = 2.0
 """Above this the clock of this machine is worth a warning: expiry times of tokens and times in rows are wrong by so much."""
 CANARY_LIMIT_MS: Final = 2_000
 """An echo later than this makes the monitor throw a session away (core/realtime_watch.py)."""
+SLOW_S: Final = 1.5
+"""Answers that take longer make the time that a new trade is not guarded worth a warning."""
+NO_ROW: Final = "-1"
+"""A key that no row of trades has."""
 
 _DAY_S: Final = 86_400
 _SETTINGS: Final = {
@@ -47,6 +53,13 @@ _TOO_OPEN: Final = {
     "service_role": "It may do everything.",
     "anon": "Whoever has seen a web page of the project has this key, and may do what it may.",
 }
+_OF_THE_PUBLIC: Final = frozenset({"anon", "authenticated"})
+"""Roles that row-level security is made to keep away from rows."""
+_DATABASE_CODE: Final = re.compile(r"PGRST\w+|SUP|[0-9A-Z]{5}")
+_UNREADABLE_VALUE: Final = frozenset({"22P02", "22007"})
+_NO_IDENTITY: Final = "replica identity"
+"""Of the words with which an update of a table without a primary key is refused (55000; the gateway makes a 500 of it)."""
+_NO_KEY_IN_CHANGE: Final = "Error 400"
 
 
 class Verdict(StrEnum):
@@ -75,15 +88,19 @@ class Stage(StrEnum):
 
     NAME = "the host name"
     CONNECT = "the connection"
+    PLAIN = "the encryption"
     TLS = "the certificate"
     ANSWER = "the answer"
+    PROJECT = "no Supabase project"
 
 
 _CONTACT: Final[Mapping[Stage, str]] = {
     Stage.NAME: "Check SUPABASE_URL (dashboard: Project Settings, Data API) and the network. A deleted project has no name.",
     Stage.CONNECT: "Check the network and the port. Is the project paused or the local stack stopped? (dashboard: Restore project)",
+    Stage.PLAIN: "The port speaks no TLS: check the port in SUPABASE_URL, or use http:// (for a stack on this machine only).",
     Stage.TLS: "Something between here and the project shows a certificate of its own, or the clock of this machine is wrong.",
     Stage.ANSWER: "Is the project paused, restarting, or SUPABASE_URL of something else? Look at the dashboard, then try again.",
+    Stage.PROJECT: "SUPABASE_URL is the project's address without a path (dashboard: Project Settings, Data API).",
 }
 
 
@@ -94,6 +111,28 @@ def not_reached(stage: Stage, words: str) -> Finding:
 def reached(host: str, took_ms: float, *, is_private: bool) -> Finding:
     how = "certificate verified" if is_private else "without encryption"
     return Finding("address", Verdict.OK, f"{host} answers in {took_ms:.0f} ms, {how}")
+
+
+def is_of_a_project(refusal: Refusal) -> bool:
+    """Whether a Supabase project said this, and not whatever else answers at the address."""
+    return refusal.meaning is Meaning.KEY_REFUSED or _DATABASE_CODE.fullmatch(refusal.code) is not None
+
+
+def answers(took_s: Sequence[float]) -> Finding:
+    """`took_s`: how long single answers took, at least one."""
+    typical_s = median(took_s)
+    if typical_s <= SLOW_S:
+        return Finding("answers", Verdict.OK, f"answers take {typical_s * 1000:.0f} ms (median of {len(took_s)})")
+    found = f"answers take {typical_s:.1f} s: a new trade is guarded only after two of them, {2 * typical_s:.1f} s"
+    return Finding("answers", Verdict.WARN, found, "Is the project overloaded or far away? (dashboard: Reports)")
+
+
+def file_unused() -> Finding:
+    """TRADES_DB is set beside SUPABASE_URL."""
+    remedy = "Take TRADES_DB out of the settings; or SUPABASE_URL, if your trades are in that file."
+    return Finding(
+        "TRADES_DB", Verdict.WARN, "is not used: with SUPABASE_URL the trades are those of the project", remedy
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +222,8 @@ def table_refused(access: SupabaseAccess, table: str, refusal: Refusal) -> Findi
 
 def failed(check: str, words: str) -> Finding:
     """No answer to be judged: the way to the server broke in the middle."""
+    if _NO_IDENTITY in words:
+        return _no_primary_key(check, words)
     return Finding(check, Verdict.FAIL, words, _CONTACT[Stage.ANSWER])
 
 
@@ -192,9 +233,13 @@ def rows_seen(access: SupabaseAccess, count: int, *, any_row: bool, largest_answ
     if count == 0 and not any_row:
         remedy = (
             f"No trade yet? Then all is well. Else row-level security hides {_named(access, TRADES)} from this key: give its role "
-            f"a policy for select ({PRIVILEGE_SQL} does), or use another key."
+            f"a policy for select ({PRIVILEGE_SQL} does), or use the secret key."
         )
-        return Finding(check, Verdict.WARN, "no row at all, open or closed, is visible", remedy)
+        found = "no row at all, open or closed, is visible"
+        role = identity_of(access.bearer).role
+        if role in _OF_THE_PUBLIC:
+            found += f" to role {role}: the monitor would guard nothing"
+        return Finding(check, Verdict.FAIL if role in _OF_THE_PUBLIC else Verdict.WARN, found, remedy)
     found = f"{count} visible" if count else "none open; closed ones are visible"
     if largest_answer is not None:
         found += f"; at most {largest_answer} rows an answer (the monitor reads in pages)"
@@ -209,11 +254,25 @@ def may_update() -> Finding:
 
 
 def may_not_update(refusal: Refusal) -> Finding:
+    check = "closing a row"
+    if refusal.code in _UNREADABLE_VALUE and f'"{NO_ROW}"' in refusal.message:
+        remedy = (
+            "The key column of the trades (new_id, or id where there is no new_id) must be an integer: the monitor would set "
+            "every row aside. Add a column new_id bigint generated by default as identity."
+        )
+        return Finding(check, Verdict.FAIL, refusal.words, remedy)
+    if _NO_IDENTITY in refusal.message:
+        return _no_primary_key(check, refusal.words)
     remedy = (
         f"Run {PRIVILEGE_SQL} when the role is exit_monitor; else grant it update on order_status, exit_order_id, exit_price, "
         "exit_time and exit_reason. A monitor that only watches works without."
     )
-    return Finding("closing a row", Verdict.FAIL, refusal.words, remedy)
+    return Finding(check, Verdict.FAIL, refusal.words, remedy)
+
+
+def _no_primary_key(check: str, words: str) -> Finding:
+    remedy = "The table has no primary key: add one. Without it the database refuses to change rows whose changes it publishes."
+    return Finding(check, Verdict.FAIL, words, remedy)
 
 
 def risk_events(refusal: Refusal | None) -> Finding:
@@ -277,16 +336,26 @@ def no_realtime(reason: str) -> Finding:
     return Finding("realtime", Verdict.FAIL, reason, remedy)
 
 
-def published(access: SupabaseAccess, table: str, reason: str) -> Finding:
-    """`reason`: why the change subscription was not confirmed, "" when it was. `table` may be one of ours."""
+def published(access: SupabaseAccess, table: str, reason: str, poll_s: float) -> Finding:
+    """`reason`: why the change subscription was not confirmed, "" when it was. `table` may be one of ours.
+
+    The subscription is one for all tables, and one that is refused ends it (core/realtime_session.py): all are polled then.
+    """
     check = f"realtime {_named(access, table)}"
     if not reason:
         return Finding(check, Verdict.OK, "changes are told")
-    verdict = Verdict.FAIL if table in _SETTINGS else Verdict.WARN
+    if _NO_KEY_IN_CHANGE in reason:
+        return _no_primary_key(check, reason)
     remedy = f"Run {REALTIME_SQL} (or dashboard: Database, Publications, supabase_realtime: switch the table on)."
     if "enabled" not in reason:
         remedy = f"Try again; when it stays: {remedy}"
-    return Finding(check, verdict, reason, remedy)
+    is_theirs = table in _SETTINGS
+    lost = (
+        "in all tables changes are noticed"
+        if is_theirs
+        else "nothing proves that changes come, so all are also noticed"
+    )
+    return Finding(check, Verdict.WARN, reason, f"{remedy} Until then {lost} by polling every {poll_s:g} s.")
 
 
 def canary(echo_ms: float | None) -> Finding:

@@ -183,7 +183,7 @@ def emptied(access: SupabaseAccess, table: str) -> StoreError:
     return StoreError(
         f"Supabase shows no row at all of {access.tables.schema}.{_name(access, table)} any more, where there were rows before. "
         "Row-level security or another key hides them, or the table was emptied. Give the key a policy for SELECT; if the "
-        "table really was emptied, start the monitor again."
+        "table really was emptied, stop the monitor, delete last_rows.json in STATE_DIR, and start it again."
     )
 
 

@@ -55,9 +55,14 @@ class SupabaseReader:
         return self._columns[TRADES].key or ""
 
     async def probe(self) -> None:
-        """Find out which columns there are."""
-        found = await together([partial(self._probed, table) for table in TABLES])
-        self._columns = dict(zip(TABLES, found, strict=True))
+        """Find out which columns there are. A column that was there before must still be."""
+        found = dict(zip(TABLES, await together([partial(self._probed, table) for table in TABLES]), strict=True))
+        for table, before in self._columns.items():
+            gone = [name for name in before.names if name not in found[table].names]
+            if gone:
+                # What was read until now is not done without in silence: a stop or an account may have stood there.
+                raise lacks(self._access, table, described(before, gone[0]))
+        self._columns = found
 
     async def read(self, strategies: frozenset[int] | None, mirror: RowMirror) -> ReadRows:
         """The open trades of these strategies, or of all when None, and what belongs to them. `mirror` is what was there before."""

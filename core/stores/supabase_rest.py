@@ -6,7 +6,7 @@ Importing this costs some 0.4 s: only where Supabase is used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
@@ -15,7 +15,9 @@ from postgrest.exceptions import APIError
 from postgrest.types import ReturnMethod
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
 
+from core.clock import SystemClock
 from core.model.errors import StoreError, TransportError
+from core.name_gate import NameGate, NameNotFoundError
 from core.stores.row_mirror import TABLES
 from core.stores.supabase_errors import CUT, Refusal, error_of, error_of_failure, unsendable
 from core.tls import verified_tls
@@ -49,6 +51,25 @@ class _Query(Protocol):
 
 async def _note_status(response: httpx.Response) -> None:
     _status.set(response.status_code)
+    # The client takes an empty body for no rows, and no rows would empty the book. PostgREST never sends one for a read.
+    if response.request.method == "GET" and response.is_success and not (await response.aread()).strip():
+        raise httpx.RemoteProtocolError("expected rows, received an answer without a body")
+
+
+def _name_first(gate: NameGate) -> Callable[[httpx.Request], Awaitable[None]]:
+    """A new connection waits for the gate. A request on a kept one does not ask: it needs no name."""
+
+    async def trace(event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.started":
+            try:
+                await gate.known(info["host"])
+            except NameNotFoundError as error:
+                raise httpx.ConnectError(str(error)) from None
+
+    async def on_request(request: httpx.Request) -> None:
+        request.extensions["trace"] = trace
+
+    return on_request
 
 
 def _fits_header(secret: str) -> bool:
@@ -87,7 +108,7 @@ class SupabaseRest:
             trust_env=False,
             timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
             limits=httpx.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEP_ALIVE_S),
-            event_hooks={"response": [_note_status]},
+            event_hooks={"request": [_name_first(NameGate(SystemClock()))], "response": [_note_status]},
         )
         options = AsyncClientOptions(
             schema=access.tables.schema,
@@ -148,6 +169,8 @@ class SupabaseRest:
             page = await self.select(
                 table, columns, [*filters, *after], order=key, limit=PAGE, offset=0 if key is not None else len(rows)
             )
+            if key is not None and page and not _grows(rows, page, key):
+                raise TransportError(f"{table}: expected rows in the order of {key}, each with one, received others.")
             rows += page
             if not page or (not until_empty and len(page) < (self.largest_page or _SURELY_GIVEN)):
                 return rows
@@ -178,7 +201,7 @@ class SupabaseRest:
     async def call(self, function: str, arguments: Mapping[str, object]) -> list[Row]:
         """The rows that a database function returns; [] from one that returns none."""
         data = await self._ask(self._client.rpc(function, dict(arguments)), function, "call")
-        return data if isinstance(data, list) else [data] if isinstance(data, dict) else []
+        return _rows(data) if isinstance(data, list) else [data] if isinstance(data, dict) else []
 
     def _name(self, table: str) -> str:
         return self._access.tables.of(table) if table in TABLES else table
@@ -195,6 +218,8 @@ class SupabaseRest:
             raise error_of_failure(error, f"{doing} {target}") from None
         except httpx.InvalidURL:
             raise unsendable(f"{doing} {target}") from None
+        except (ValueError, RecursionError):
+            raise TransportError(f"Supabase gave an answer that is no JSON to {doing} {target}.") from None
         except TimeoutError:
             raise TransportError(f"Supabase did not answer in {self._limit_s:g} s to {doing} {target}.") from None
 
@@ -213,6 +238,12 @@ class SupabaseRest:
 
 class _CutError(TransportError):
     """The connection ended before the answer."""
+
+
+def _grows(rows: Sequence[Row], page: Sequence[Row], key: str) -> bool:
+    """Whether a page goes on behind the rows before it: a server that ignores the filter would be read for ever."""
+    last = page[-1].get(key)
+    return last is not None and (not rows or last != rows[-1].get(key))
 
 
 def _rows(data: object) -> list[Row]:

@@ -19,6 +19,7 @@ from core.stores.change_sink import RowChange
 from core.stores.last_rows import LastRows, LastRowsFile, project_digest
 from core.stores.row_mirror import Doubts, RowMirror
 from core.stores.rows import TRADES, snapshot_of
+from core.stores.supabase_errors import emptied
 from core.stores.supabase_reader import ReadRows, SupabaseReader, together
 from core.stores.supabase_rest import SupabaseRest
 from core.stores.supabase_writer import append_risk_event, close_row
@@ -102,8 +103,10 @@ class SupabaseStore:
         began_ns = self._clock.monotonic_ns()
         try:
             await self._reader.probe()
-            is_usable = True
             self._shows_trades = self._reader.shows_trades
+            if not self._shows_trades:
+                await self._refuse_if_rows_were_seen()
+            is_usable = True
         except TransportError as error:
             is_usable = await self._take_saved_rows()
             if not is_usable:
@@ -277,6 +280,13 @@ class SupabaseStore:
                 await self._hint.wait()
 
     # --- the last good rows ---
+
+    async def _refuse_if_rows_were_seen(self) -> None:
+        """The table looks empty at start. Raises StoreError when the last run saw open rows in it today or yesterday."""
+        last = None if self._saved is None else await asyncio.to_thread(self._saved.load, self._clock.utc_ns())
+        if last is not None and last.tables[TRADES]:
+            _log.warning("%d rows of trades were open at %s", len(last.tables[TRADES]), _hour(last.read_at_ns))
+            raise emptied(self._access, TRADES)
 
     async def _take_saved_rows(self) -> bool:
         if self._saved is None:

@@ -32,6 +32,7 @@ READY: Final = {
     "closing a row",
     "risk_events",
     "own tables",
+    "answers",
     "lease",
     "clock",
     "realtime trades",
@@ -112,7 +113,8 @@ async def test_a_project_with_all_three_migrations_is_ready(project: str, gatewa
     outcome = await check(gateway, role="exit_monitor")
     assert outcome.not_ok == set(), outcome.out
     assert outcome.verdicts.keys() == READY
-    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.code == 0
+    assert outcome.err.splitlines() == [f"ok   {check}" for check in outcome.verdicts], "each is named when it is done"
     assert outcome["open trades"][1] == "1 visible"
     assert "role exit_monitor" in outcome["key"][1]
     assert "ms after it was written" in outcome["canary"][1]
@@ -204,8 +206,9 @@ async def test_a_table_whose_changes_are_not_told(project: str, gateway: Supabas
     await execute(project, "ALTER PUBLICATION supabase_realtime DROP TABLE strategy_exit_levels")
     outcome = await check(gateway, role="exit_monitor")
     verdict, _, remedy = outcome["realtime strategy_exit_levels"]
-    assert (outcome.code, verdict) == (4, "FAIL")
+    assert (outcome.code, verdict) == (0, "warn")
     assert REALTIME_002 in remedy
+    assert "in all tables changes are noticed by polling every 3 s" in remedy
     assert outcome.not_ok == {"realtime strategy_exit_levels"}
 
 
@@ -219,10 +222,59 @@ async def test_row_level_security_that_hides_the_rows(project: str, gateway: Sup
     await execute(project, "ALTER TABLE trades ENABLE ROW LEVEL SECURITY")
     hidden = await check(gateway, key=gateway.anon_key)
     verdict, found, remedy = hidden["open trades"]
-    assert (verdict, found) == ("warn", "no row at all, open or closed, is visible")
+    assert (hidden.code, verdict) == (4, "FAIL")
+    assert "no row at all, open or closed, is visible to role anon" in found
+    assert "guard nothing" in found
     assert "row-level security" in remedy
     assert PRIVILEGE_003 in remedy
     assert (await check(gateway, role="exit_monitor"))["open trades"] == ("ok", "1 visible", "")
+
+
+async def test_an_empty_table_is_no_failure_for_the_service_key(project: str, gateway: SupabaseGateway) -> None:
+    await execute(project, "DELETE FROM trades")
+    outcome = await check(gateway)
+    assert (outcome.code, outcome["open trades"][0]) == (0, "warn")
+
+
+async def test_a_key_column_that_is_no_integer(project: str, gateway: SupabaseGateway) -> None:
+    await execute(
+        project,
+        "ALTER TABLE trades DROP COLUMN new_id, ADD COLUMN new_id uuid PRIMARY KEY DEFAULT gen_random_uuid(); "
+        "NOTIFY pgrst, 'reload schema'",
+    )
+    outcome = await check(gateway)
+    verdict, found, remedy = outcome["closing a row"]
+    assert (outcome.code, verdict) == (4, "FAIL")
+    assert "uuid" in found
+    assert "must be an integer" in remedy
+    assert "set every row aside" in remedy
+
+
+async def test_trades_without_a_primary_key(project: str, gateway: SupabaseGateway) -> None:
+    await execute(project, "ALTER TABLE trades DROP CONSTRAINT trades_pkey")
+    outcome = await check(gateway, role="exit_monitor")
+    verdict, found, remedy = outcome["closing a row"]
+    assert (outcome.code, outcome.not_ok, verdict) == (4, {"closing a row"}, "FAIL")
+    assert "55000" in found
+    assert "primary key: add one" in remedy
+    assert "paused" not in remedy
+
+
+async def test_slow_answers(project: str, gateway: SupabaseGateway) -> None:
+    # Tables that are not there are fewer requests to wait for.
+    await execute(project, "DROP FUNCTION beat_monitor_lease; NOTIFY pgrst, 'reload schema'")
+    gateway.faults.rest_delay_s = 1.6
+    outcome = await check(gateway, SUPABASE_TRADES_TABLE="nope", SUPABASE_LEVELS_TABLE="nope")
+    verdict, found, remedy = outcome["answers"]
+    assert verdict == "warn"
+    assert found.startswith("answers take 1.6 s: a new trade is guarded only after")
+    assert "overloaded" in remedy
+
+
+async def test_a_file_of_trades_beside_the_project(project: str, gateway: SupabaseGateway) -> None:
+    outcome = await check(gateway, role="exit_monitor", TRADES_DB="logs/trades.db")
+    assert (outcome.code, outcome.not_ok) == (0, {"TRADES_DB"})
+    assert "is not used" in outcome["TRADES_DB"][1]
 
 
 async def test_only_closed_rows_are_no_reason_to_worry(project: str, gateway: SupabaseGateway) -> None:
@@ -306,6 +358,40 @@ async def test_the_server_answers_nonsense(project: str, gateway: SupabaseGatewa
     outcome = await check(gateway)
     assert (outcome.code, outcome.verdicts) == (4, {"address": "FAIL"})
     assert outcome["address"][1].startswith("the answer: ")
+
+
+async def test_an_address_with_a_path(project: str, gateway: SupabaseGateway) -> None:
+    outcome = await run({"SUPABASE_URL": f"{gateway.url}/project", "SUPABASE_KEY": gateway.service_key}, "--json")
+    assert (outcome.code, outcome.verdicts) == (4, {"address": "FAIL"})
+    assert outcome["address"][1].startswith("no Supabase project: 404")
+    assert "without a path" in outcome["address"][2]
+
+
+async def test_another_server(tmp_path: Path) -> None:
+    server = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-u",
+        "-m",
+        "http.server",
+        "--bind",
+        "127.0.0.1",
+        "0",
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert server.stdout is not None
+    try:
+        port = (await server.stdout.readline()).decode().split(" port ")[1].split()[0]
+        plain = await run({"SUPABASE_URL": f"http://127.0.0.1:{port}", "SUPABASE_KEY": "sb_secret_x"}, "--json")
+        private = await run({"SUPABASE_URL": f"https://127.0.0.1:{port}", "SUPABASE_KEY": "sb_secret_x"}, "--json")
+    finally:
+        server.terminate()
+        await server.wait()
+    assert (plain.code, plain.verdicts) == (private.code, private.verdicts) == (4, {"address": "FAIL"})
+    assert plain["address"][1].startswith("no Supabase project: 404")
+    assert private["address"][1].startswith("the encryption: ")
+    assert "speaks no TLS" in private["address"][2]
+    assert "http://" in private["address"][2]
 
 
 async def test_a_name_that_nobody_knows() -> None:

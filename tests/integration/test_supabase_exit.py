@@ -308,7 +308,7 @@ async def test_supabase_stops_during_the_exit(
     async with away(scene, cluster):
         await scene.stop_is_hit()
         await eventually(scene.exit_finished)
-        await eventually(lambda: "rows follow when the store answers" in monitor.text)
+        await eventually(lambda: "rows follow when the store takes them" in monitor.text)
         # Long enough for the longest pause between two tries.
         await asyncio.sleep(3.0)
         assert "RowsWritten" not in scene.journal_kinds()

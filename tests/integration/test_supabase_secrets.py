@@ -16,6 +16,7 @@ import pytest
 
 from core.clock import SystemClock
 from core.house_keeping import HouseKeeping
+from core.name_gate import NameGate
 from core.options import parse
 from core.realtime_session import Inbox, RealtimeSession, SessionEnded
 from core.settings import load_settings
@@ -225,7 +226,7 @@ async def test_no_key_is_in_a_repr_or_in_an_exception(scene: Scene) -> None:
     access = supabase_access(settings)
     clock = SystemClock()
     source = trades_source(settings, parse(["--execute"]), clock)
-    session = RealtimeSession(access, Inbox(), has_canary=True, patience_s=1.0)
+    session = RealtimeSession(access, Inbox(), NameGate(clock), has_canary=True, patience_s=1.0)
     ended = SessionEnded("no connection", OSError(f"{keys}"))
     things = [settings, settings.model_dump(), access, access.tables, clock, source, session, ended, Inbox()]
     things += [source.store, source.listener, source._lease, source.store.__dict__, source._lease.__dict__]

@@ -36,11 +36,12 @@ def payload(table="trades", schema="public", **data):
             RowChange("trades", 7, None),
         ),
         (payload(record={}, old_record={}), RowChange("trades", None, None)),
-        # The row left its strategy: the old one must not be named as if it were the new one.
+        # The row belongs to nothing now: neither the old strategy nor the row may be named, or it would look as if it were gone.
         (
             payload(record={"new_id": 7, "strategy_id": None}, old_record={"new_id": 7, "strategy_id": 3}),
-            RowChange("trades", 7, None),
+            RowChange("trades", None, None),
         ),
+        (payload(record={"new_id": 7, "strategy_id": "x"}, old_record={"new_id": 7}), RowChange("trades", None, None)),
         (payload(record={"new_id": "6f1c-uuid", "strategy_id": True}), RowChange("trades", None, None)),
         (payload(record={"new_id": 2**70, "strategy_id": 1.5}), RowChange("trades", None, None)),
         (payload("strategies", record={"id": 3}), RowChange("strategies", 3, 3)),

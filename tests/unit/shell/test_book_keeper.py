@@ -415,3 +415,20 @@ async def test_a_position_with_an_unreadable_row_says_so_unless_the_row_was_read
     await rig.show(trade(), problems=[problem], damaged=[7])
     assert len(rig.guards[7].booked.position.legs) == 2
     assert LACKING not in rig.guards[7].levels.notes
+
+
+async def test_levels_that_are_written_anew_are_never_replaced_by_a_default(rig):
+    own = LevelRow(1, 7, "stop_loss", "primary", 1_234_00, "price", Action.CLOSE_POSITION, "Close")
+    await rig.show(trade(quantity=65), levels=(own,))
+    await rig.show(trade(quantity=65))
+    assert rig.guards[7].levels.stop.amount == 1_234_00
+    assert not rig.keeper.has_missing_due()
+    rig.clock.pass_seconds(2.5)
+    assert rig.keeper.has_missing_due()
+    await rig.show(trade(quantity=65))
+    stop = rig.guards[7].levels.stop
+    assert stop is None or stop.amount != 1_234_00
+    (subject,) = rig.subjects()
+    assert subject.startswith("levels of ")
+    assert subject.endswith(" (7) are gone")
+    assert not rig.keeper.has_missing_due()

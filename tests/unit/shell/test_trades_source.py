@@ -122,7 +122,7 @@ def no_such_function():
 async def test_a_lease_that_cannot_be_asked_for_stops_nobody_and_is_taken_later(source, database, listener, problem):
     database.problem = problem
     alert = await source.take_lease(Mode.LIVE)
-    assert alert.severity is Severity.WARNING
+    assert alert.severity is Severity.PAGE, "another live monitor may be at work"
     assert str(problem) in alert.text
     assert listener.canaries == []
     database.problem = None
@@ -139,7 +139,8 @@ async def test_a_live_monitor_that_has_lost_its_lease_ends(source, database):
     (listening, _), (renewing, _) = source.tasks()
     listening.close()
     database.holder = "there/2"
-    with pytest.raises(AlreadyRunningError, match="there/2"):
+    source.unfinished = lambda: " NOT FINISHED here: Iron Condor (31)."
+    with pytest.raises(AlreadyRunningError, match=r"there/2.*Iron Condor \(31\)"):
         await asyncio.wait_for(renewing, 5)
 
 
@@ -187,6 +188,13 @@ def test_a_plan_claims_nothing_and_a_run_for_cron_does_not_listen(tmp_path, opti
     source = built(tmp_path, *options, **SUPABASE)
     assert names(source) == expected
     assert (tmp_path / "holder_id").exists() is bool(expected), "a plan writes nothing"
+
+
+def test_the_lease_is_asked_for_as_patiently_as_the_rows(tmp_path):
+    """A monitor that can read its rows and not its lease would go live beside another one."""
+    lease = built(tmp_path, "--execute", SUPABASE_TIMEOUT_S="10", **SUPABASE)._lease
+    assert lease._settings.beat_timeout_s >= 10
+    assert lease._settings.ttl_s >= 3 * 10
 
 
 def test_only_a_live_monitor_claims_the_account(tmp_path):

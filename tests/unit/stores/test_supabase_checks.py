@@ -96,6 +96,80 @@ def test_the_canary_must_be_back_in_the_time_that_the_monitor_gives_it(echo_ms: 
     assert checks.canary(echo_ms).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("took_s", "verdict", "words"),
+    [
+        ([9.0, 0.02, 0.03], Verdict.OK, "30 ms (median of 3)"),
+        ([1.5], Verdict.OK, "1500 ms"),
+        ([1.51], Verdict.WARN, "answers take 1.5 s"),
+        ([0.1, 4.0, 4.0], Verdict.WARN, "answers take 4.0 s: a new trade is guarded only after two of them, 8.0 s"),
+    ],
+)
+def test_slow_answers_are_a_warning_by_the_median(took_s: list[float], verdict: Verdict, words: str) -> None:
+    finding = checks.answers(took_s)
+    assert finding.verdict is verdict
+    assert words in finding.found
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_one"),
+    [
+        (404, "", False),
+        (404, "NOT_FOUND", False),
+        (400, "", False),
+        (403, "", False),
+        (401, "", True),
+        (404, "PGRST205", True),
+        (404, "42P01", True),
+        (406, "PGRST106", True),
+    ],
+)
+def test_a_project_is_known_by_the_code_of_its_refusal(status: int, code: str, is_one: bool) -> None:
+    assert checks.is_of_a_project(Refusal(status, code, "no")) is is_one
+
+
+@pytest.mark.parametrize(
+    ("bearer", "verdict"),
+    [
+        ("sb_publishable_abc", Verdict.FAIL),
+        (token({"role": "anon"}), Verdict.FAIL),
+        (token({"role": "authenticated"}), Verdict.FAIL),
+        (token({"role": "exit_monitor"}), Verdict.WARN),
+        ("sb_secret_abc", Verdict.WARN),
+        ("plain", Verdict.WARN),
+    ],
+)
+def test_no_row_at_all_is_a_failure_for_a_role_that_policies_keep_away(bearer: str, verdict: Verdict) -> None:
+    assert checks.rows_seen(access(bearer), 0, any_row=False, largest_answer=None).verdict is verdict
+    assert checks.rows_seen(access(bearer), 0, any_row=True, largest_answer=None).verdict is Verdict.OK
+
+
+def test_only_a_value_that_is_our_key_blames_the_key() -> None:
+    ours = checks.may_not_update(Refusal(400, "22P02", 'invalid input syntax for type uuid: "-1"'))
+    other = checks.may_not_update(Refusal(400, "22P02", 'invalid input value for enum status: "closed"'))
+    assert "must be an integer" in ours.remedy
+    assert "must be an integer" not in other.remedy
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        checks.may_not_update(Refusal(400, "55000", "it does not have a replica identity and publishes updates")),
+        checks.failed("closing a row", "for now (55000: it does not have a replica identity and publishes updates)"),
+        checks.published(access(), "trades", "Error 400: Bad Request, no primary key", 3),
+    ],
+)
+def test_no_primary_key(finding: Finding) -> None:
+    assert finding.verdict is Verdict.FAIL
+    assert "primary key: add one" in finding.remedy
+
+
+def test_a_refused_subscription_says_what_it_costs_in_the_pace_of_the_settings() -> None:
+    finding = checks.published(access(), "trades", "please check Realtime is enabled", 4.5)
+    assert finding.verdict is Verdict.WARN
+    assert "in all tables changes are noticed by polling every 4.5 s" in finding.remedy
+
+
 def test_a_limit_of_the_server_is_told() -> None:
     finding = checks.rows_seen(access(), 1_200, any_row=True, largest_answer=1_000)
     assert finding == Finding(
@@ -109,8 +183,8 @@ def test_a_risk_events_that_takes_anything_is_odd() -> None:
 
 def test_tables_have_the_names_of_the_project() -> None:
     assert checks.columns_found(access(), "trades", []).check == "table my_trades"
-    assert checks.published(access(schema="desk"), "trades", "").check == "realtime desk.my_trades"
-    assert checks.published(access(schema="desk"), "monitor_lease", "").check == "realtime desk.monitor_lease"
+    assert checks.published(access(schema="desk"), "trades", "", 3).check == "realtime desk.my_trades"
+    assert checks.published(access(schema="desk"), "monitor_lease", "", 3).check == "realtime desk.monitor_lease"
 
 
 def test_one_failure_is_enough() -> None:

@@ -234,14 +234,40 @@ async def test_a_refused_key_is_named(project):
         await project.closed_store(key="eyJhbGciOiJIUzI1NiJ9.e30.x").open()
 
 
-async def test_a_column_that_goes_while_we_watch_is_done_without(project):
+@pytest.mark.parametrize("column", ["account_id", "price"])
+async def test_a_column_that_goes_while_we_watch_is_not_done_without_in_silence(project, column):
+    """A stop or an account may have stood there: without it another level would hold, or another account's row."""
     key = await project.trade(1)
     async with project.store() as store:
         await store.read_snapshot()
-        await project.sql.execute("ALTER TABLE trades DROP COLUMN account_id")
+        await project.sql.execute(f"ALTER TABLE trades RENAME COLUMN {column} TO gone")
+        for _ in range(2):
+            with pytest.raises(StoreError, match=f"lacks column {column}"):
+                await store.read_snapshot()
+        await project.sql.execute(f"ALTER TABLE trades RENAME COLUMN gone TO {column}")
         assert keys(await store.read_snapshot()) == {key}
-        await project.sql.execute("ALTER TABLE trades DROP COLUMN price")
-        with pytest.raises(StoreError, match="lacks column price"):
+
+
+async def test_an_answer_without_a_body_is_not_an_empty_table(project):
+    key = await project.trade(1)
+    async with project.store() as store:
+        await store.read_snapshot()
+        project.gateway.faults.rest_fail.extend([(200, "", "application/json")] * 2)
+        with pytest.raises(TransportError):
+            await store.read_snapshot()
+        project.gateway.faults.rest_fail.clear()
+        assert keys(await store.read_snapshot()) == {key}
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff\xfe", b"[" * 100_000, b"[{}]", b"[null]"], ids=["bytes", "deep", "no key", "null"]
+)
+async def test_an_answer_that_makes_no_sense_is_no_bug_of_ours(project, body):
+    await project.trade(1)
+    async with project.store() as store:
+        await store.read_snapshot()
+        project.gateway.faults.rest_fail.extend([(200, body.decode("latin-1"), "application/json")] * 4)
+        with pytest.raises(TransportError):
             await store.read_snapshot()
 
 

@@ -296,3 +296,21 @@ async def test_a_store_that_is_not_open_is_a_bug(project):
         await store.read_snapshot()
     with pytest.raises(BugError):
         await store.record_risk_event(record(1))
+
+
+async def test_a_table_that_looks_empty_at_start_is_not_believed_where_rows_were_open(project, tmp_path):
+    """Row-level security was switched on over night: guarding nothing, and forgetting what was open, would be the worst."""
+    path = tmp_path / "last_rows"
+    await project.trade(1)
+    async with project.store(saved=path, key=project.gateway.anon_key) as store:
+        await store.read_snapshot()
+    kept = path.read_bytes()
+    await project.sql.execute("ALTER TABLE trades ENABLE ROW LEVEL SECURITY")
+    store = project.closed_store(saved=path, key=project.gateway.anon_key)
+    with pytest.raises(StoreError, match=r"last_rows\.json"):
+        await store.open()
+    await store.close()
+    assert path.read_bytes() == kept
+    await project.sql.execute("ALTER TABLE trades DISABLE ROW LEVEL SECURITY")
+    async with project.store(saved=path, key=project.gateway.anon_key) as store:
+        assert len((await store.read_snapshot()).trades) == 1
