@@ -231,15 +231,13 @@ def rows_seen(access: SupabaseAccess, count: int, *, any_row: bool, largest_answ
     """`count` open rows. `largest_answer`: the most rows that the server gives at once, None when it showed no such limit."""
     check = "open trades"
     if count == 0 and not any_row:
-        remedy = (
-            f"No trade yet? Then all is well. Else row-level security hides {_named(access, TRADES)} from this key: give its role "
-            f"a policy for select ({PRIVILEGE_SQL} does), or use the secret key."
-        )
-        found = "no row at all, open or closed, is visible"
-        role = identity_of(access.bearer).role
+        found, role = "no row at all, open or closed, is visible", identity_of(access.bearer).role
+        hidden = f"row-level security hides {_named(access, TRADES)} from this key"
+        remedy = f"give its role a policy for select ({PRIVILEGE_SQL} does), or use the secret key."
         if role in _OF_THE_PUBLIC:
             found += f" to role {role}: the monitor would guard nothing"
-        return Finding(check, Verdict.FAIL if role in _OF_THE_PUBLIC else Verdict.WARN, found, remedy)
+            return Finding(check, Verdict.FAIL, found, f"Most likely {hidden}: {remedy}")
+        return Finding(check, Verdict.WARN, found, f"No trade yet? Then all is well. Else {hidden}: {remedy}")
     found = f"{count} visible" if count else "none open; closed ones are visible"
     if largest_answer is not None:
         found += f"; at most {largest_answer} rows an answer (the monitor reads in pages)"

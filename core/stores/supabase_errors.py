@@ -60,6 +60,8 @@ _BY_CODE: Final = {
     "3F000": Meaning.NO_SCHEMA,
     "42P10": Meaning.NO_CONSTRAINT,
     "42501": Meaning.DENIED,
+    # No primary key in a published table: no update is possible, however often it is tried.
+    "55000": Meaning.OTHER,
     "PGRST301": Meaning.KEY_REFUSED,
     "PGRST302": Meaning.KEY_REFUSED,
     "PGRST303": Meaning.KEY_REFUSED,

@@ -378,6 +378,7 @@ async def test_another_server(tmp_path: Path) -> None:
         "0",
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     assert server.stdout is not None
     try:

@@ -52,6 +52,7 @@ AS_ROLE = SupabaseAccess("https://a.supabase.co", "k", "t")
         (503, "57P01", "terminating connection due to administrator command", Meaning.PASSING),
         (400, "55P03", "canceling statement due to lock timeout", Meaning.PASSING),
         (502, "", "Bad Gateway", Meaning.PASSING),
+        (500, "55000", "cannot update table because it does not have a replica identity", Meaning.OTHER),
         (540, "", "Project paused", Meaning.PASSING),
         (429, "", "Too Many Requests", Meaning.PASSING),
         (408, "", "Request Timeout", Meaning.PASSING),
