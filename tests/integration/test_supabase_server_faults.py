@@ -11,11 +11,12 @@ import time
 
 import pytest
 
+from core.model.commands import Severity
 from core.realtime_watch import NO_CANARY
 from tests.integration import supabase_faults
 from tests.integration.processes import eventually
 from tests.integration.supabase_faults import NO_ECHO, PUSHED_S, SILENT_GAP_S, Scene, Setting
-from tests.integration.supabase_scene import book_of
+from tests.integration.supabase_scene import Project, book_of, monitor_on
 
 setting, scene = supabase_faults.setting, supabase_faults.scene
 pytestmark = supabase_faults.allow_deprecated_code
@@ -203,3 +204,14 @@ async def test_hidden_levels_stay_as_they_were_and_trades_go_on(setting: Setting
         await sql.execute("ALTER TABLE strategy_exit_levels DISABLE ROW LEVEL SECURITY")
         await scene.write()
         await scene.right("levels hidden, from their return", time.monotonic())
+
+
+async def test_a_project_that_shows_no_trade_at_all_is_paged_at_start(gateway, database, exchange, tmp_path) -> None:
+    """The newcomer's trap: the public key and row-level security. It looks like a quiet day."""
+    project = Project(database)
+    await project.open()
+    async with monitor_on(gateway, exchange, tmp_path) as monitor:
+        (page,) = (alert for alert in monitor.parts.runner.alerts if alert.subject == "no trades to be seen")
+        assert page.severity is Severity.PAGE
+        assert "row-level security" in page.text
+    await project.close()

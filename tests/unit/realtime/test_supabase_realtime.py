@@ -397,6 +397,26 @@ async def test_a_lease_table_that_is_not_published_costs_the_canary_not_the_chan
         await eventually(lambda: sink.changes)
 
 
+async def test_a_lease_table_that_is_published_meanwhile_is_the_canary_again(server, sink, monkeypatch):
+    monkeypatch.setattr("core.supabase_realtime.DEAF_NS", 300_000_000)
+    server.reply, server.confirms = "ok", False
+    listening = listener(server.url, sink)
+    async with running(listening.run()):
+        await eventually(lambda: server.joins)
+        await server.fail(
+            "Unable to subscribe to changes with given parameters. [schema: public, table: monitor_lease]"
+        )
+        server.confirms = True
+        await eventually(lambda: NO_CANARY in sink.reasons)
+        assert asked_tables(server) == TABLES
+        listening.set_canary(ME)
+        assert listening.state is SessionState.UNPROVEN, "it is not asked for again at every beat"
+        await asyncio.sleep(0.35)
+        listening.set_canary(ME)
+        await eventually(lambda: sink.confirmations == 1)
+        assert asked_tables(server) == [*TABLES, "monitor_lease"]
+
+
 async def test_a_canary_that_comes_later_gets_a_session_that_listens_to_it(server, sink):
     listening = listener(server.url, sink, canary=None)
     async with running(listening.run()):
