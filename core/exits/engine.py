@@ -125,6 +125,8 @@ class Engine:
                 self._on_gone(event)
             case ev.FeedStateChanged():
                 self.desk.feed_live = event.is_live
+            case ev.PricesDoubted():
+                self._on_doubted(event)
             case ev.OrderPosted():
                 broker_words.on_posted(self.desk, event)
             case ev.OrderAccepted():
@@ -308,6 +310,14 @@ class Engine:
         # A level can be breached already by the marks that are known: the next beat asks every guard, this one first.
         self._deadlines[guard.booked.position.strategy_id] = at_ns
         self.has_new_deadline = True
+
+    def _on_doubted(self, event: ev.PricesDoubted) -> None:
+        for key in event.keys:
+            slot = self.cache.slot_of(key)
+            for booked, _ in () if slot is None else slot.holders:
+                guard = self.guards.get(booked.position.strategy_id)
+                if guard is not None:
+                    guard.distrust(key, event.at_ns)
 
     def _on_gone(self, event: ev.PositionGone) -> None:
         self._opened.pop(event.strategy_id, None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from core.model.exit_levels import ExitLevels
+    from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.model.orders import OrderReport, Refusal, TradeReport
     from core.model.position import Position, PositionReport
@@ -56,9 +57,24 @@ class PositionGone:
 
 @dataclass(frozen=True, slots=True)
 class FeedStateChanged:
-    """`is_live`: the price connection delivers data. False makes marks older than the stale limit unusable."""
+    """`is_live`: some price connection delivers data. False makes marks older than the stale limit unusable.
+
+    Which instruments a single dead connection leaves without news is told by PricesDoubted.
+    """
 
     is_live: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PricesDoubted:
+    """Nothing shows any more that the prices of these instruments are still true: no packet, no answer over REST.
+
+    They fire no price rule until a quote comes that was received after `at_ns`.
+    """
+
+    keys: tuple[InstrumentKey, ...]
+    reason: str
     at_ns: int
 
 
@@ -181,6 +197,7 @@ Event: TypeAlias = (
     | PositionOpened
     | PositionGone
     | FeedStateChanged
+    | PricesDoubted
     | OrderPosted
     | OrderAccepted
     | OrderRefused

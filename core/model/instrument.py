@@ -48,7 +48,8 @@ class Instrument:
 
     `lot` in units, `tick` in paise. `freeze_quantity` is the first quantity the exchange refuses (units), None when
     the master has none. `lower_limit` and `upper_limit` are the day's price band in paise, None when unknown.
-    `right`, `strike` (paise) and `expiry` (IST date) are None for what has none.
+    `right`, `strike` (paise) and `expiry` (IST date) are None for what has none. `underlying_key` is the index or share
+    behind a derivative, None when the master does not say which.
     """
 
     key: InstrumentKey
@@ -62,6 +63,7 @@ class Instrument:
     right: Right | None = None
     lower_limit: Paise | None = None
     upper_limit: Paise | None = None
+    underlying_key: InstrumentKey | None = None
 
     @property
     def max_order_quantity(self) -> int | None:

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 
 class QuoteSource(StrEnum):
+    """CACHE: kept by another run or program. It is shown, and it fires no price rule and prices no order."""
+
     FEED = "feed"
     REST = "rest"
+    CACHE = "cache"
 
 
 class Quote(NamedTuple):
