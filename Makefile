@@ -27,7 +27,7 @@ UV_COMPILE  := $(BIN)/uv pip compile --quiet --no-config --universal --python-ve
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench lock format clean install install-test \
+.PHONY: help demo test bench bench-redis lock format clean install install-test \
 	check-format check-lint check-types check-imports check-tests check-coverage
 
 help: ## Show this list
@@ -41,6 +41,9 @@ test: check-format check-lint check-types check-imports check-tests check-covera
 
 bench: install ## Measure the latency of the hot paths
 	@$(BIN)/python -m tests.perf.bench
+
+bench-redis: install $(VENV)/.stamp-redis ## Compare the latency with a healthy and with a broken Redis
+	@$(BIN)/python -m tests.perf.redis_side_by_side
 
 check-format: install-test ## Gate 1: formatting
 	@echo "== Format (ruff format)"
@@ -80,7 +83,7 @@ clean: ## Remove the environment, the caches and the reports
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 install: $(VENV)/.stamp-runtime ## Install the runtime packages
-install-test: $(VENV)/.stamp-test $(VENV)/.stamp-postgresql $(VENV)/.stamp-lite ## Install the runtime and test packages
+install-test: $(VENV)/.stamp-test $(VENV)/.stamp-postgresql $(VENV)/.stamp-redis $(VENV)/.stamp-lite ## Install the runtime and test packages
 
 $(VENV)/.stamp-runtime: requirements.lock | $(VENV)/.stamp-venv
 	@echo "== Installing the runtime packages"
@@ -96,7 +99,7 @@ $(VENV)/.stamp-lock: Makefile | $(VENV)/.stamp-venv
 	@$(PIP_INSTALL) uv==$(UV_VERSION)
 	@touch $@
 
-# The next two are for tests only. They never fail: without them the tests that need them are skipped, each with the reason.
+# The next three are for tests only. They never fail: without them the tests that need them are skipped, each with the reason.
 # No stamp is left then, so that the next run looks again.
 
 # PostgreSQL with wal2json, from apt as root. An installed server's version goes first. Debian would make and start a system
@@ -130,6 +133,20 @@ $(VENV)/.stamp-postgresql: | $(VENV)/.stamp-venv
 	apt-get install -y -qq -o DPkg::Lock::Timeout=60 "postgresql-$$chosen" "postgresql-$$chosen-wal2json" >/dev/null 2>&1; \
 	if [ -n "$$ours" ]; then cp "/usr/share$${switch#/etc}" "$$switch" 2>/dev/null || rm -f "$$switch"; fi; \
 	if found; then touch $@; else skipped "apt-get could not install postgresql-$$chosen-wal2json"; fi
+
+# A Redis server, from apt as root: redis-tools has the whole program, and unlike redis-server it starts no system service.
+$(VENV)/.stamp-redis: | $(VENV)/.stamp-venv
+	@set -u; \
+	found() { command -v redis-server >/dev/null 2>&1 || command -v redis-check-rdb >/dev/null 2>&1; }; \
+	skipped() { echo "== Skipped the Redis server: $$1. Tests over it will be skipped"; exit 0; }; \
+	if found; then touch $@; exit 0; fi; \
+	command -v apt-get >/dev/null 2>&1 || skipped "not installed, and there is no apt-get"; \
+	[ "$$(id -u)" = 0 ] || skipped "not installed, and only root may install it (redis-tools)"; \
+	echo "== Installing the Redis server"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq >/dev/null 2>&1 || true; \
+	apt-get install -y -qq -o DPkg::Lock::Timeout=60 redis-tools >/dev/null 2>&1; \
+	if found; then touch $@; else skipped "apt-get could not install redis-tools"; fi
 
 $(VENV)/.stamp-lite: $(LITE)/package.json $(LITE)/package-lock.json | $(VENV)/.stamp-venv
 	@set -u; \

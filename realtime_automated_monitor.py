@@ -47,9 +47,11 @@ def _run(options: Options) -> int:
 
         print(explain(settings.log_dir, options.why, options.at, as_json=options.as_json))
         return ExitCode.CLEAN
+    from core.settings_sources import TokenSource  # noqa: PLC0415
     from core.watch import watch  # noqa: PLC0415
 
-    return _on_loop(watch(options, settings, sys.stdout))
+    source = TokenSource(os.environ, ENV_FILE)
+    return _on_loop(watch(options, settings, sys.stdout, source_of_token=source))
 
 
 def _on_loop(work: Coroutine[None, None, int]) -> int:

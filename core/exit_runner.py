@@ -12,7 +12,7 @@ from core.brokers.base import Accepted, Refused, Unknown
 from core.exit_filing import ExitFiling
 from core.model import commands as cmd
 from core.model import events as ev
-from core.model.errors import DecodeError, RefusedError, StoreError, TransportError
+from core.model.errors import DecodeError, RefusedError, StoreError, TokenError, TransportError
 from core.model.journal_records import ExitStarted
 from core.model.orders import Refusal
 
@@ -74,6 +74,7 @@ class ExitRunner:
         self._spawn = spawn
         self.on_deadline: Callable[[], None] = lambda: None
         self.may_order: Callable[[], bool] = lambda: True
+        self.on_token_error: Callable[[str], None] = lambda _: None
         self.ask_prices: Callable[[Sequence[InstrumentKey]], None] = lambda _: None
         self._told_feed: set[str] = set()
         self._backlog: list[JournalRecord] = []
@@ -110,8 +111,8 @@ class ExitRunner:
         self._told_feed.clear()
 
     def reconcile(self) -> None:
-        """Read the order book: updates missed while the stream was away are in it."""
-        self.carry_out((cmd.ReadOrderBook(),))
+        """Read what the order stream may not have told: who ordered what, and what is held."""
+        self.carry_out((cmd.ReadOrderBook(), cmd.ReadPositions()))
 
     def carry_out(self, commands: Sequence[cmd.Command]) -> None:
         now = self.clock.monotonic_ns()
@@ -217,6 +218,8 @@ class ExitRunner:
                 self.handle(ev.OrderAccepted(corr, order_id, now))
             case Refused(refusal, reason):
                 _log.warning("order %s refused (%s): %s", corr, refusal, reason)
+                if refusal is Refusal.TOKEN:
+                    self.on_token_error(reason)
                 self.handle(ev.OrderRefused(corr, refusal, reason, now))
             case Unknown(reason):
                 _log.warning("order %s: outcome unknown: %s", corr, reason)
@@ -232,6 +235,8 @@ class ExitRunner:
             await self._read(command)
         except _READ_ERRORS as error:
             _log.warning("%s failed: %s", type(command).__name__, error)
+            if isinstance(error, TokenError):
+                self.on_token_error(str(error))
             now = self.clock.monotonic_ns()
             self.handle(ev.BrokerReadFailed(type(command).__name__, str(error), now, correlation_id))
             return str(error)

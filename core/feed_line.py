@@ -1,6 +1,7 @@
 """One connection of Dhan's market feed, kept alive for ever: connect, subscribe, read, notice silence, back off.
 
-What to do after each end is `core.dhan.feed_connection`'s word. This file opens and drops sockets and passes ticks on.
+What to do after each end is `core.dhan.feed_connection`'s word, when the account may connect `disconnect_policy`'s, what
+to send `subscriptions`'. This file opens and drops sockets and passes ticks on.
 """
 
 from __future__ import annotations
@@ -9,13 +10,12 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING
 
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from core.dhan.feed_connection import FeedConnection, FeedPolicy, FeedState, Retry, Silence
+from core.dhan.bad_prices import BadPriceWatch
+from core.dhan.feed_connection import FeedConnection, FeedState, Retry, Silence
 from core.dhan.feed_packets import (
     DecodeCounts,
     Disconnect,
@@ -25,13 +25,15 @@ from core.dhan.feed_packets import (
     decode_message,
     decode_single,
 )
-from core.dhan.subscriptions import FeedMode, subscribe_messages, unsubscribe_messages
-from core.feed_socket import FeedSocket, SocketLimits, open_feed_socket
+from core.dhan.segments import feed_id_of
+from core.dhan.subscriptions import ConnectionSubscriptions
+from core.feed_settings import FeedAccess, FeedSettings
+from core.feed_socket import FeedSocket, open_feed_socket
 from core.model.session_time import NS_PER_S
+from core.tls import explain_tls
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
 
     from core.clock import Clock
     from core.dhan.feed_packets import PricePacket
@@ -39,41 +41,18 @@ if TYPE_CHECKING:
     from core.model.market import Quote
     from core.price_cache import PriceCache
 
+__all__ = ["FeedAccess", "FeedLine", "FeedSettings"]
+
 logger = logging.getLogger(__name__)
 
-MAX_RESENDS: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class FeedSettings:
-    """`check_every_s`: how often silence is looked at. `resend_after_s`: a subscription without any price is sent again."""
-
-    policy: FeedPolicy = field(default_factory=FeedPolicy)
-    limits: SocketLimits = field(default_factory=SocketLimits)
-    mode: FeedMode = FeedMode.FULL
-    check_every_s: float = 0.25
-    send_timeout_s: float = 2.0
-    resend_after_s: float = 10.0
-    tls: ssl.SSLContext | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FeedAccess:
-    """Where and as whom. `token` is asked at every connect; it goes into the URL's query, which is logged nowhere."""
-
-    url: str
-    client_id: str
-    token: Callable[[], str] = field(repr=False)
-
-    def connect_url(self) -> str:
-        query = {"version": "2", "token": self.token(), "clientId": self.client_id, "authType": "2"}
-        return f"{self.url}?{urlencode(query)}"
+_NO_INSTRUMENT = -1
 
 
 class FeedLine:
     """`on_quote` and `on_change` run on the read callback: they must not block. `run` ends only by cancelling or a bug.
 
-    `on_change` is called when `is_live` may have changed, `on_retry` with what each ended connection calls for.
+    `on_change` is called when `is_live` has changed, `on_retry` with what each ended connection calls for. `counts` are
+    this line's own.
     """
 
     def __init__(
@@ -87,22 +66,25 @@ class FeedLine:
         clock: Clock,
         settings: FeedSettings,
     ) -> None:
+        self.counts = counts
         self._access = access
         self._cache = cache
-        self._counts = counts
         self._quote = on_quote
         self._change = on_change
         self._retry = on_retry
         self._now = clock.monotonic_ns
         self._settings = settings
-        self._connection = FeedConnection(random.random, settings.policy)
+        self._connection = FeedConnection(random.random, settings.policy, access.gate)
+        self._bad_prices = BadPriceWatch(settings.bad_prices)
+        self._subscriptions = ConnectionSubscriptions(settings.mode, int(settings.resend_after_s * NS_PER_S))
         self._wake = asyncio.Event()
         self._wanted: dict[InstrumentKey, None] = {}
-        self._subscribed: dict[InstrumentKey, None] = {}
-        self._opened_ns = 0
-        self._resends = 0
+        self._wanted_ids: set[int] = set()
+        self._canary: InstrumentKey | None = None
+        self._canary_id = _NO_INSTRUMENT
+        self._is_canary_wanted = False
+        self._token = ""
         self._is_refused = False
-        self._skips_wait = False
         self.is_live = False
         self.is_connected = False
         self.last_data_ns: int | None = None
@@ -111,8 +93,8 @@ class FeedLine:
         self.last_end = ""
 
     @property
-    def wanted(self) -> tuple[InstrumentKey, ...]:
-        return tuple(self._wanted)
+    def wanted(self) -> Collection[InstrumentKey]:
+        return self._wanted.keys()
 
     @property
     def wanted_count(self) -> int:
@@ -120,36 +102,68 @@ class FeedLine:
 
     @property
     def subscribed_count(self) -> int:
-        return len(self._subscribed)
+        """The canary counts, and everything that was ever asked for on this connection and not given up."""
+        return self._subscriptions.asked_count if self.is_connected else 0
 
-    def set_wanted(self, keys: Iterable[InstrumentKey]) -> None:
-        """What is sent is the difference, once, in the next turn of the loop: changes of one turn go out together."""
-        self._wanted = dict.fromkeys(keys)
+    @property
+    def resent_count(self) -> int:
+        return self._subscriptions.resent
+
+    def change(self, added: Collection[InstrumentKey], removed: Collection[InstrumentKey]) -> None:
+        """Want these too and those no more; `carry_canary` must follow.
+
+        What is sent is the difference, in the next turns of the loop: changes of one turn go out together.
+        """
+        self._wanted.update(dict.fromkeys(added))
+        for key in removed:
+            self._wanted.pop(key, None)
+        self._wanted_ids.update(map(feed_id_of, added))
+        self._wanted_ids.difference_update(map(feed_id_of, removed))
+        self._subscriptions.remove(removed)
+        self._subscriptions.add(added)
+        self._wake.set()
+
+    def carry_canary(self, canary: InstrumentKey | None) -> None:
+        """The instrument whose silence is this line's. It costs no room when it is wanted here itself."""
+        before = self._canary
+        self._canary = canary
+        self._canary_id = _NO_INSTRUMENT if canary is None else feed_id_of(canary)
+        self._is_canary_wanted = canary in self._wanted
+        self._connection.carries_canary = canary is not None
+        if before is not None and before not in self._wanted:
+            self._subscriptions.remove((before,))
+        if canary is not None:
+            self._subscriptions.add((canary,))
+        self._wake.set()
+
+    def resubscribe(self, keys: Collection[InstrumentKey]) -> None:
+        """Take these for mute. Returns at once; at most 100 of them a second are sent."""
+        self._subscriptions.again(keys)
         self._wake.set()
 
     def market(self, *, is_open: bool) -> None:
         self._connection.market(self._now(), is_open=is_open)
 
     def token_changed(self) -> None:
-        """A wait for a new token ends now. Other waits (a block of the account) go on."""
-        self._skips_wait = True
+        """A wait begun with another token ends now; a block of the account goes on."""
         self._wake.set()
 
     async def run(self) -> None:
         while True:
-            while not self._wanted:
-                await self._sleep_until_woken(None)
+            await self._may_connect()
             retry = await self._connect_and_live()
             self.last_end = retry.reason
             if not self._wanted:
                 continue
             logger.info("feed: %s; next attempt in %.1f s", retry.reason, retry.delay_ns / NS_PER_S)
+            if retry.needs_token or retry.check_token:
+                self._access.doubt(retry.reason, self._token)
             self._retry(retry)
-            await self._wait(retry)
+            await self._back_off(retry)
 
     def on_binary(self, message: bytes) -> None:
         now = self._now()
-        packet = decode_single(message, self._counts)
+        packet = decode_single(message, self.counts)
         if packet is None:
             self._take_many(message, now)
         else:
@@ -162,9 +176,15 @@ class FeedLine:
         self._wake.set()
 
     def _take(self, packet: PricePacket, now: int) -> None:
+        if packet[0] == self._canary_id and self._is_only_canary(packet, now):
+            return
         quote = self._cache.take(packet, now)
         if quote is None:
+            # A price that the cache will not have (older than what REST said) is a sign of life all the same.
+            if packet[1] is not None and packet[0] in self._wanted_ids:
+                self._note_life(now)
             return
+        # `_note_life`, written out: a call costs every tick.
         self.last_data_ns = now
         if self.is_live:
             self._connection.data_received(now)
@@ -172,8 +192,23 @@ class FeedLine:
             self._come_alive(now)
         self._quote(quote)
 
+    def _is_only_canary(self, packet: PricePacket, now: int) -> bool:
+        """True: it only proves this line. The line where it is wanted delivers it; two sources would disagree in time."""
+        if packet[1] is not None:
+            self._connection.canary_heard()
+            if not self._is_canary_wanted:
+                self._note_life(now)
+        return not self._is_canary_wanted
+
+    def _note_life(self, now: int) -> None:
+        self.last_data_ns = now
+        if self.is_live:
+            self._connection.data_received(now)
+        else:
+            self._come_alive(now)
+
     def _take_many(self, message: bytes, now: int) -> None:
-        for packet in decode_message(message, self._counts):
+        for packet in decode_message(message, self.counts):
             if isinstance(packet, Ticker | QuotePacket | FullPacket):
                 self._take(packet, now)
             elif isinstance(packet, Disconnect):
@@ -197,40 +232,55 @@ class FeedLine:
             self.is_live = False
             self._change()
 
+    async def _may_connect(self) -> None:
+        """Return when something is wanted and the account may connect; the turn is taken then."""
+        while True:
+            if not self._wanted:
+                await self._sleep_until_woken(None)
+            elif wait_ns := self._access.gate.turn(self._now()):
+                await self._pause(wait_ns)
+            else:
+                return
+
     async def _connect_and_live(self) -> Retry:
+        settings, connection = self._settings, self._connection
         self._is_refused = False
-        self._connection.connecting(self._now())
+        self._token = self._access.token()
+        self._subscriptions.restart()
+        self._bad_prices.connected()
+        connection.connecting(self._now())
+        url = self._access.url_with(self._token)
         try:
-            socket = await open_feed_socket(self._access.connect_url(), self, self._settings.limits, self._settings.tls)
+            socket = await open_feed_socket(url, self, settings.limits, settings.tls, self._access.names)
         except InvalidStatus as error:
-            return self._connection.refused_http(status=error.response.status_code, now=self._now())
+            status, retry_after = error.response.status_code, error.response.headers.get("Retry-After", "")
+            retry_after_s = int(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0
+            return connection.refused_http(status=status, now=self._now(), retry_after_s=retry_after_s)
         except (OSError, WebSocketException) as error:
             # The class only: the text of some of these quotes the URL, and the URL holds the token.
-            return self._connection.closed(now=self._now(), reason=f"no connection ({type(error).__name__})")
-        self._opened_ns = self._now()
-        if self._connection.state is FeedState.CONNECTING:
-            self._connection.opened(self._opened_ns)
+            alert = explain_tls(error, self._access.host) or ""
+            return connection.closed(now=self._now(), reason=f"no connection ({type(error).__name__})", alert=alert)
+        if connection.state is FeedState.CONNECTING:
+            connection.opened(self._now())
         self.connections += 1
         self.is_connected = True
         try:
             reason = await self._live(socket)
         finally:
             self.is_connected = False
-            self._subscribed.clear()
             self._leave_live()
             # Never a polite close: on a dead socket it only waits.
-            socket.abort()
-        return self._connection.closed(now=self._now(), reason=reason)
+            await socket.drop()
+        return connection.closed(now=self._now(), reason=reason)
 
     async def _live(self, socket: FeedSocket) -> str:
         """Keep the subscriptions as wanted until the connection is over. Returns why it is."""
-        self._resends = 0
         try:
             while self._wanted and not self._is_refused and not socket.is_lost:
-                await self._send_changes(socket)
-                await self._sleep_until_woken(self._settings.check_every_s)
-                if self._is_dead():
-                    return "no data although the market is open"
+                if not await self._send_next(socket):
+                    await self._sleep_until_woken(self._settings.check_every_s)
+                if reason := self._reason_to_drop():
+                    return reason
         except TimeoutError:
             return "subscriptions could not be sent"
         except WebSocketException:
@@ -238,46 +288,39 @@ class FeedLine:
         socket.raise_bug()
         return "nothing is wanted" if not self._wanted else f"closed by the server ({socket.close_code})"
 
-    def _is_dead(self) -> bool:
-        silence = self._connection.check_silence(self._now())
+    def _reason_to_drop(self) -> str:
+        now = self._now()
+        silence = self._connection.check_silence(now)
         if silence is not Silence.FINE:
             self._leave_live()
-        return silence is Silence.DEAD
+        if silence is Silence.DEAD:
+            return "no data although the market is open"
+        return "too many unusable prices" if self._bad_prices.is_too_many(self.counts.bad_prices, now) else ""
 
-    async def _send_changes(self, socket: FeedSocket) -> None:
-        wanted, mode = self._wanted, self._settings.mode
-        gone = [key for key in self._subscribed if key not in wanted]
-        new = [key for key in wanted if key not in self._subscribed]
-        messages = [*unsubscribe_messages(gone, mode), *subscribe_messages(new, mode)]
-        if not messages:
-            messages = self._resend_messages()
-        self._subscribed = dict(wanted)
+    async def _send_next(self, socket: FeedSocket) -> bool:
+        """Send what is due of at most 100 instruments, then let the ticks go first. False when nothing is due."""
+        messages = self._subscriptions.next_messages(self._now(), is_live=self.is_live, has_spoken=self._has_spoken)
         for message in messages:
             async with asyncio.timeout(self._settings.send_timeout_s):
                 await socket.send(message)
+        if messages:
+            await asyncio.sleep(0)
+        return bool(messages)
 
-    def _resend_messages(self) -> list[str]:
-        """Subscriptions that have brought no price while others have: nothing acknowledges one, so it may be lost."""
-        due_ns = self._opened_ns + int(self._settings.resend_after_s * NS_PER_S) * (self._resends + 1)
-        if not self.is_live or self._resends >= MAX_RESENDS or self._now() < due_ns:
-            return []
-        self._resends += 1
-        mute = [key for key in self._subscribed if not self._has_ticked(key)]
-        if mute:
-            logger.info("feed: %d instruments gave no price yet and are subscribed again", len(mute))
-        return subscribe_messages(mute, self._settings.mode)
+    def _has_spoken(self, key: InstrumentKey, since_ns: int) -> bool:
+        if key == self._canary and not self._is_canary_wanted:
+            return self._connection.has_heard_canary
+        quote = self._cache.feed_quote(key)
+        return quote is not None and quote.received_ns >= since_ns
 
-    def _has_ticked(self, key: InstrumentKey) -> bool:
-        quote = self._cache.quote(key)
-        return quote is not None and quote.received_ns >= self._opened_ns
-
-    async def _wait(self, retry: Retry) -> None:
+    async def _back_off(self, retry: Retry) -> None:
         ends_ns = self._now() + retry.delay_ns
-        self._skips_wait = False
-        while (left_ns := ends_ns - self._now()) > 0:
-            await self._sleep_until_woken(left_ns / NS_PER_S)
-            if retry.needs_token and self._skips_wait:
-                return
+        while (left_ns := ends_ns - self._now()) > 0 and self._access.token() == self._token:
+            await self._pause(left_ns)
+
+    async def _pause(self, wait_ns: int) -> None:
+        # In short steps: a wait that was prolonged or has become pointless meanwhile is noticed.
+        await self._sleep_until_woken(min(wait_ns / NS_PER_S, self._settings.check_every_s))
 
     async def _sleep_until_woken(self, at_most_s: float | None) -> None:
         with suppress(TimeoutError):

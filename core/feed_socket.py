@@ -6,9 +6,12 @@ unfragmented binary frame goes straight to the sink; all other bytes go to the l
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -19,11 +22,16 @@ from core.tls import verified_tls
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import AsyncIterator
 
     from websockets.client import ClientProtocol
     from websockets.protocol import Event
 
+    from core.host_names import HostNames
+
 MAX_MESSAGE_BYTES: Final = 65_536
+ABORT_TAKES_AT_MOST_S: Final = 1.0
+"""A few turns of the loop, in truth."""
 
 _FINAL_BINARY: Final = 0x82
 _LENGTH_64_BIT: Final = 127
@@ -158,6 +166,13 @@ class FeedSocket(ClientConnection):
         """Drop the socket at once: on a dead one a polite close only waits."""
         self.transport.abort()
 
+    async def drop(self) -> None:
+        """Abort, and return when neither descriptor nor task of it is left."""
+        self.abort()
+        await asyncio.wait([self.connection_lost_waiter], timeout=ABORT_TAKES_AT_MOST_S)
+        if self.keepalive_task is not None:
+            await asyncio.wait([self.keepalive_task], timeout=ABORT_TAKES_AT_MOST_S)
+
 
 class _ConnectOnce(connect):
     """Follows no redirect: the query string carries the token."""
@@ -177,10 +192,15 @@ class SocketLimits:
 
 
 async def open_feed_socket(
-    url: str, sink: MessageSink, limits: SocketLimits, tls: ssl.SSLContext | None = None
+    url: str,
+    sink: MessageSink,
+    limits: SocketLimits,
+    tls: ssl.SSLContext | None = None,
+    names: HostNames | None = None,
 ) -> FeedSocket:
     """Connect to a ws:// or wss:// URL whose query may hold a token: it is logged nowhere, and no redirect is followed.
 
+    `names` finds the address without asyncio's resolver; the certificate is checked against the URL's host all the same.
     Raises what `websockets` raises: OSError, TimeoutError, InvalidHandshake and its kind; InvalidURI never, check before.
     """
 
@@ -190,18 +210,30 @@ async def open_feed_socket(
         return socket
 
     options: dict[str, Any] = {"ssl": tls or verified_tls()} if url.startswith("wss:") else {}
-    socket = await _ConnectOnce(
-        url,
-        compression=None,
-        proxy=None,
-        open_timeout=limits.open_timeout_s,
-        ping_interval=limits.ping_interval_s,
-        ping_timeout=limits.ping_timeout_s,
-        close_timeout=limits.close_timeout_s,
-        max_size=MAX_MESSAGE_BYTES,
-        logger=silent_logger(),
-        # The library only calls this; a function lets the sink be in place before the first byte.
-        create_connection=cast("type[ClientConnection]", new_socket),
-        **options,
-    )
+    host = urlsplit(url).hostname or ""
+    async with _address(host, names) as address:
+        socket = await _ConnectOnce(
+            url,
+            host=address,
+            compression=None,
+            proxy=None,
+            open_timeout=limits.open_timeout_s,
+            ping_interval=limits.ping_interval_s,
+            ping_timeout=limits.ping_timeout_s,
+            close_timeout=limits.close_timeout_s,
+            max_size=MAX_MESSAGE_BYTES,
+            logger=silent_logger(),
+            # The library only calls this; a function lets the sink be in place before the first byte.
+            create_connection=cast("type[ClientConnection]", new_socket),
+            **options,
+        )
     return cast("FeedSocket", socket)
+
+
+@asynccontextmanager
+async def _address(host: str, names: HostNames | None) -> AsyncIterator[str]:
+    if names is None:
+        yield host
+        return
+    async with names.address(host) as address:
+        yield address

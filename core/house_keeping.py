@@ -1,4 +1,4 @@
-"""What is due about once a second and decides nothing: the view, peaks, positions without prices, re-reads of the rows."""
+"""What is due about once a second and decides nothing: the view, peaks, re-reads of the rows, news of the store."""
 
 from __future__ import annotations
 
@@ -17,20 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.exits.position_guard import PositionGuard
-    from core.model.instrument import InstrumentKey
     from core.monitor_parts import Parts
     from core.monitor_view import MonitorView
 
 _log = logging.getLogger(__name__)
 _EVERY_S: Final = 1.0
-_UNPROTECTED_AFTER_S: Final = 5.0
-_TOLD_ONE_BY_ONE: Final = 3
-_TELL_AGAIN_NS: Final = 300 * NS_PER_S
-_FIRST_PRICE_NS: Final = 2 * NS_PER_S
 _SLOW_CHANGES_AFTER_NS: Final = 60 * NS_PER_S
-_ASK_AGAIN_NS: Final = 5 * NS_PER_S
-_ASK_AGAIN_CLOSED_NS: Final = 60 * NS_PER_S
-"""An instrument that never has a price must not cost a request in every second of the day."""
 
 
 class HouseKeeping:
@@ -40,9 +32,6 @@ class HouseKeeping:
         self._parts = parts
         self._show = show
         self._started_ns = started_ns
-        self._told_ns: dict[int, int] = {}
-        self._asked_ns: dict[InstrumentKey, int] = {}
-        self._unpriced_ns: dict[int, int] = {}
         self._polling_since_ns: int | None = None
         self._is_polling_told = False
 
@@ -50,9 +39,11 @@ class HouseKeeping:
         parts = self._parts
         while True:
             parts.subscribe()
+            is_open = parts.engine.desk.session_open is not False
             if parts.feed is not None:
-                parts.feed.market(is_open=parts.engine.desk.session_open is not False)
-            self._look_after_prices()
+                parts.feed.market(is_open=is_open)
+            if parts.order_updates is not None:
+                parts.order_updates.market(is_open=is_open)
             self._look_after_store()
             if not parts.options.prints_once:
                 self._show(await view_in_steps(parts, self._started_ns))
@@ -104,47 +95,3 @@ class HouseKeeping:
             self._is_polling_told = True
             text = f"the rows are read again every few seconds instead: {health.detail or 'no reason is known'}"
             parts.runner.carry_out((Alert(Severity.WARNING, "changes of the trades are not pushed", text),))
-
-    def _look_after_prices(self) -> None:
-        """Ask REST for what the feed leaves out, and tell a person of every position without usable prices."""
-        parts, now = self._parts, self._parts.clock.monotonic_ns()
-        guards = parts.engine.guards
-        pause_ns = _ASK_AGAIN_CLOSED_NS if parts.engine.desk.session_open is False else _ASK_AGAIN_NS
-        self._asked_ns = {key: asked for key, asked in self._asked_ns.items() if now - asked < pause_ns}
-        wanted = {key for guard in guards.values() for key in guard.keys_to_ask(now)} - self._asked_ns.keys()
-        if wanted:
-            self._asked_ns.update(dict.fromkeys(wanted, now))
-            parts.fetcher.ask(wanted)
-        if parts.engine.desk.session_open is not True or now - self._started_ns < _UNPROTECTED_AFTER_S * NS_PER_S:
-            return
-        self._told_ns = {each: told for each, told in self._told_ns.items() if now - told < _TELL_AGAIN_NS}
-        self._unpriced_ns = {each: since for each, since in self._unpriced_ns.items() if each in guards}
-        blind = [guard for guard in guards.values() if self._has_waited(guard, now) or guard.stale_keys(now)]
-        new = [guard for guard in blind if guard.booked.position.strategy_id not in self._told_ns]
-        if new:
-            self._told_ns.update(dict.fromkeys((guard.booked.position.strategy_id for guard in new), now))
-            parts.runner.carry_out(_unprotected(new))
-
-    def _has_waited(self, guard: PositionGuard, now: int) -> bool:
-        """Whether it has no P&L, and not only because it is new and its first price is on the way."""
-        strategy_id = guard.booked.position.strategy_id
-        if guard.booked.pnl is not None:
-            self._unpriced_ns.pop(strategy_id, None)
-            return False
-        return now - self._unpriced_ns.setdefault(strategy_id, now) >= _FIRST_PRICE_NS
-
-
-def _unprotected(guards: list[PositionGuard]) -> tuple[Alert, ...]:
-    """One page each, or one for all when the feed as a whole is to blame: a thousand pages are read by nobody."""
-    if len(guards) > _TOLD_ONE_BY_ONE:
-        ids = ", ".join(str(guard.booked.position.strategy_id) for guard in guards)
-        text = f"{guards[0].assessment().reason}; strategies {ids}"
-        return (Alert(Severity.PAGE, f"{len(guards)} positions are unprotected", text),)
-    return tuple(
-        Alert(
-            Severity.PAGE,
-            f"{guard.booked.position.strategy_name} ({guard.booked.position.strategy_id}) is unprotected",
-            guard.assessment().reason,
-        )
-        for guard in guards
-    )

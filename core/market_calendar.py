@@ -24,6 +24,7 @@ _LATE_CLOSE_SINCE: Final = date(2026, 8, 3)
 _DERIVATIVES: Final = frozenset({Segment.NSE_FNO, Segment.BSE_FNO})
 _CASH: Final = frozenset({Segment.NSE_EQ, Segment.BSE_EQ, Segment.IDX_I})
 _SATURDAY: Final = 5
+_WARN_DAYS: Final = 14
 
 Window = tuple[time, time]
 
@@ -49,13 +50,30 @@ class AlwaysOpen:
 
 @dataclass(frozen=True, slots=True)
 class MarketCalendar:
-    """`special`: the windows of days with their own hours. `unknown`: days whose hours nobody has confirmed."""
+    """`special`: the windows of days with their own hours. `unknown`: days whose hours nobody has confirmed.
+
+    `source` is the file, for messages.
+    """
 
     first: date
     last: date
     closed: frozenset[date]
     special: Mapping[date, tuple[Window, ...]]
     unknown: frozenset[date]
+    source: Path = TABLE
+
+    def gap(self, today: date) -> str:
+        """What a person has to mend in the table, to be said at start; "" when today and the next two weeks are known."""
+        mend = f"put the year's days into {self.source}, or name a file with them in MARKET_CALENDAR"
+        if not self.first <= today <= self.last:
+            covered = f"it covers {self.first} to {self.last}"
+            return f"the market calendar does not know {today} ({covered}): no rule fires and no order is sent; {mend}"
+        if today in self.unknown:
+            return f"nobody has confirmed the trading hours of {today}: no rule fires and no order is sent; {mend}"
+        if (self.last - today).days < _WARN_DAYS:
+            return f"the market calendar ends on {self.last}; {mend}"
+        coming = [day for day in sorted(self.unknown) if 0 < (day - today).days <= _WARN_DAYS]
+        return f"nobody has confirmed the trading hours of {coming[0]}; {mend}" if coming else ""
 
     def is_trading_day(self, day: date) -> bool | None:
         """Whether derivatives trade on that day at all; None outside the table and on days of unknown hours."""
@@ -103,9 +121,11 @@ def _in_auction(day: date, now: time) -> bool:
 def load_calendar(path: Path = TABLE) -> MarketCalendar:
     """Read the dated table. Raises ConfigurationError naming the line that makes no sense."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}).", "Restore the file.") from None
+        # Spreadsheets begin a file with a byte order mark.
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ConfigurationError(f"{path} cannot be read ({reason}).", "Restore the file.") from None
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return _calendar_of(csv.DictReader(lines), path)
 
@@ -120,18 +140,26 @@ def _calendar_of(rows: Iterable[Mapping[str, str]], path: Path) -> MarketCalenda
             if kind in {"first", "last"}:
                 limits[kind] = day
             elif kind == "special":
-                special[day] = (*special.get(day, ()), _window(row))
+                special[day] = _with_window(special.get(day, ()), row)
             else:
                 days[kind].add(day)
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"{path}: {dict(row)} is no calendar row ({error}).", "Correct or remove the line."
             ) from None
-    if limits.keys() != {"first", "last"}:
+    if limits.keys() != {"first", "last"} or limits["first"] > limits["last"]:
         raise ConfigurationError(f"{path} does not say which dates it covers.", "Add a first and a last row.")
-    return MarketCalendar(
-        limits["first"], limits["last"], frozenset(days["closed"]), special, frozenset(days["unknown"])
-    )
+    closed, unknown = days["closed"], days["unknown"]
+    if twice := sorted(closed & unknown | closed & special.keys() | unknown & special.keys()):
+        raise ConfigurationError(f"{path} lists {twice[0]} in two kinds.", "Keep the one that is right.")
+    return MarketCalendar(limits["first"], limits["last"], frozenset(closed), special, frozenset(unknown), path)
+
+
+def _with_window(windows: tuple[Window, ...], row: Mapping[str, str]) -> tuple[Window, ...]:
+    window = _window(row)
+    if any(opening < window[1] and window[0] < closing for opening, closing in windows):
+        raise ValueError("it overlaps another window of the day")
+    return (*windows, window)
 
 
 def _window(row: Mapping[str, str]) -> Window:

@@ -20,11 +20,12 @@ from core.model.errors import RefusedError, StoreError, TransportError
 from core.model.events import StopRequested
 from core.model.signals import Mode
 from core.monitor_parts import Parts, build_parts, check_settings
+from core.preflight import AccountFacts, StartFacts, startup_alerts
 from core.run_statistics import view_of
 from core.state_dir import StateDirLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from typing import Any
 
     from core.clock import Clock
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from core.monitor_view import MonitorView
     from core.options import Options
     from core.settings import Settings
+    from core.settings_sources import TokenSource
 
 _log = logging.getLogger(__name__)
 _WIND_DOWN_S: Final = 5.0
@@ -44,18 +46,23 @@ _SWITCH_INTERVAL_S: Final = 0.000_5
 
 
 async def run(
-    options: Options, settings: Settings, show: Callable[[MonitorView], None], clock: Clock | None = None
+    options: Options,
+    settings: Settings,
+    show: Callable[[MonitorView], None],
+    clock: Clock | None = None,
+    source_of_token: TokenSource | None = None,
 ) -> int:
     """Run the monitor until its end; the exit code of design/interfaces.md (0, or 3 with an unresolved exit).
 
-    `show` is called about once a second, after every exit, and once at the end.
+    `show` is called about once a second, after every exit, and once at the end. `source_of_token` is looked at again while
+    it runs, so that a fresh token needs no restart.
 
     Raises ConfigurationError, RefusedError, StoreError, TransportError or AlreadyRunningError when it cannot start.
     """
     check_settings(options, settings)
     # A plan writes nothing and orders nothing: it may be read beside a running monitor.
     with contextlib.nullcontext() if options.plan else StateDirLock(settings.state_dir):
-        monitor = Monitor(options, settings, show, clock or SystemClock())
+        monitor = Monitor(options, settings, show, clock or SystemClock(), source_of_token)
         try:
             return await monitor.run()
         except BaseExceptionGroup as group:
@@ -73,7 +80,14 @@ def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 class Monitor:
-    def __init__(self, options: Options, settings: Settings, show: Callable[[MonitorView], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        options: Options,
+        settings: Settings,
+        show: Callable[[MonitorView], None],
+        clock: Clock,
+        source_of_token: TokenSource | None = None,
+    ) -> None:
         self._options = options
         self._clock = clock
         self._show = show
@@ -84,7 +98,7 @@ class Monitor:
         self._started_ns = clock.monotonic_ns()
         self._is_over = False
         self._last_view: MonitorView | None = None
-        self.parts: Parts = build_parts(options, settings, clock, self._spawn)
+        self.parts: Parts = build_parts(options, settings, clock, self._spawn, source_of_token)
         self._house = HouseKeeping(self.parts, show, self._started_ns)
 
     async def run(self) -> int:
@@ -159,6 +173,7 @@ class Monitor:
         parts.engine.begin_at(self._clock.utc_ns())
         await parts.store.open()
         await self._listen_to_trades()
+        await parts.token.ensure()
         await parts.market.open()
         await self._check_live()
         commands = () if self._options.plan else await self._replay()
@@ -167,13 +182,10 @@ class Monitor:
         if parts.mode is not Mode.SIMULATION:
             await self._read_broker()
         parts.runner.carry_out([c for c in commands if not isinstance(c, ReadOrderBook | ReadPositions)])
-        self._keep(parts.fetcher.run(), "prices over REST")
-        parts.fetcher.set_polling(is_on=True)
-        if parts.feed is not None:
-            self._keep(parts.feed.run(), "market feed")
-        if parts.order_updates is not None:
-            self._keep(parts.order_updates.run(), "order updates")
+        await self._warm_prices()
         parts.timer.start()
+        for work, name in self._streams():
+            self._keep(work, name)
         self._keep(parts.keeper.follow(), "trade changes")
         self._keep(self._house.re_read(), "re-reads")
         self._keep(self._house.run(), "house-keeping")
@@ -184,6 +196,46 @@ class Monitor:
         # The journal and the store work on threads of their own; by default one may keep the ticks waiting for 5 ms.
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         _log.info("%s: guarding %d positions", parts.mode, len(parts.engine.guards))
+
+    def _streams(self) -> Iterator[tuple[Coroutine[None, None, None], str]]:
+        """What brings prices and the broker's news, from now to the end."""
+        parts, prices = self.parts, self.parts.prices
+        yield prices.fetcher.run(), "prices over REST"
+        yield prices.watch.run(), "price watch"
+        if prices.feed is not None:
+            yield prices.feed.run(), "market feed"
+        if parts.order_updates is not None:
+            yield parts.order_updates.run(), "order updates"
+        if prices.redis is not None:
+            yield prices.fanout.run(), "turns of the price boxes"
+            yield prices.redis.run(), "prices to Redis"
+        if not self._options.plan:
+            yield parts.token.run(), "access token"
+            yield self._check_start(), "checks at the start"
+
+    async def _warm_prices(self) -> None:
+        """Show the last known prices until the market speaks. They fire nothing and price no order."""
+        redis, settings = self.parts.prices.redis, self.parts.settings
+        if redis is None:
+            return
+        keys = tuple(self.parts.cache.keys())
+        for quote in await redis.read_warm(keys, settings.redis_warm_s):
+            self.parts.runner.on_quote(quote)
+
+    async def _check_start(self) -> None:
+        """The checks of data_scripts/preflight.py whose facts are at hand, beside what guards and not before it."""
+        parts, settings = self.parts, self.parts.settings
+        account = AccountFacts(
+            settings.dhan_client_id or "",
+            parts.token.token,
+            can_mint=settings.dhan_pin is not None,
+            is_live=parts.mode is Mode.LIVE,
+        )
+        booked, report = tuple(parts.keeper.known.values()), parts.engine.desk.holdings.report
+        facts = StartFacts(
+            account, settings.dhan_api_url, parts.market, parts.calendar, parts.clock, parts.source.last, booked, report
+        )
+        parts.runner.carry_out(await startup_alerts(facts))
 
     async def _listen_to_trades(self) -> None:
         """From here on the lease is renewed, however long the rest of the start takes."""
@@ -291,6 +343,8 @@ class Monitor:
         """Close what was opened, in the opposite order. An error while closing must not hide the one that ended the run."""
         parts = self.parts
         parts.timer.stop()
+        if parts.prices.redis is not None:
+            await parts.prices.redis.close()
         closes = (parts.market.close, parts.records.close, parts.journal.close, parts.trades.release, parts.store.close)
         for close in closes:
             try:

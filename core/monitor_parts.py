@@ -2,73 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from core.account_parts import AccountParts, build_account_parts
 from core.book_keeper import BookKeeper
-from core.brokers.dhan_broker import DhanBroker
 from core.brokers.paper_broker import PaperBroker
-from core.brokers.warm_connections import HttpLimits
+from core.clock import SystemClock, boot_ns
 from core.exit_journal import ExitJournal
 from core.exit_profiles import desk_settings, guard_settings, profiles_by, square_off_times
 from core.exit_records import FILE_NAME, ExitRecords
 from core.exit_runner import ExitRunner
 from core.exits.engine import Engine
-from core.feed_line import FeedAccess, FeedSettings
 from core.instrument_source import InstrumentSource
 from core.loop_timer import LoopTimer
-from core.market_calendar import AlwaysOpen, load_calendar
-from core.model.errors import BugError
-from core.model.events import FeedStateChanged
-from core.model.instrument import InstrumentKey, Segment
+from core.market_calendar import TABLE, AlwaysOpen, load_calendar
+from core.model.commands import Alert, Severity
+from core.model.events import FeedStateChanged, PricesDoubted
 from core.model.signals import Mode
 from core.options import VERSION
-from core.order_update_stream import OrderStreamLogin, OrderUpdateStream
+from core.order_update_stream import OrderStreamLogin, OrderStreamSettings, OrderUpdateStream
 from core.position_book import BookRules
 from core.position_cache_manager import PositionCacheManager
 from core.price_cache import PriceCache
+from core.price_parts import PriceDoors, PriceParts, build_price_parts
 from core.settings import MarketHours, validate_account, validate_live
+from core.sleep_fence import SleepFence
 from core.trades_source import TradesSource, trades_source
-from core.websocket_manager import WebSocketManager
-from data_scripts.realtime_market_fetcher import RealtimeMarketFetcher
+from core.trading_sessions import sessions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from core.brokers.base import Broker
+    from core.brokers.dhan_broker import DhanBroker
     from core.clock import Clock
     from core.market_calendar import SessionCalendar
     from core.model.market import Quote
     from core.model.position import Position
     from core.options import Options
     from core.settings import Settings
+    from core.settings_sources import TokenSource
     from core.stores.base import TradeStore
-
-_POLL_SHARE: Final = 0.6
-INDEX_CANARY: Final = InstrumentKey(Segment.IDX_I, 13)
-"""NIFTY 50 ticks while the market is open: it tells quiet options from a dead feed (exit_rules 1)."""
+    from core.token_keeper import TokenKeeper
+    from core.websocket_manager import WebSocketManager
+    from data_scripts.realtime_market_fetcher import RealtimeMarketFetcher
 
 
 @dataclass(slots=True)
 class Parts:
-    """`paper` is the account of simulation mode, None in the others. `feed` is None with --no-websocket."""
+    """`paper` is the account of simulation mode, None in the others."""
 
     mode: Mode
     options: Options
     settings: Settings
     clock: Clock
     calendar: SessionCalendar
+    token: TokenKeeper
     trades: TradesSource
     market: DhanBroker
     paper: PaperBroker | None
-    price_cache: PriceCache
+    prices: PriceParts
     cache: PositionCacheManager
     engine: Engine
     journal: ExitJournal
     records: ExitRecords
     runner: ExitRunner
-    fetcher: RealtimeMarketFetcher
-    feed: WebSocketManager | None
     order_updates: OrderUpdateStream | None
     timer: LoopTimer
     source: InstrumentSource
@@ -78,16 +77,21 @@ class Parts:
     def subscribe(self) -> None:
         """Make the prices wanted those that some position needs. Cheap when nothing has changed."""
         added, removed = self.cache.take_key_changes()
-        if not added and not removed:
-            return
-        keys = tuple(self.cache.keys())
-        if self.feed is None:
-            self.price_cache.watch(keys)
-        else:
-            self.feed.set_wanted((*keys, INDEX_CANARY) if keys else ())
-        self.fetcher.set_wanted(keys)
-        if added:
-            self.fetcher.ask(added)
+        if added or removed:
+            self.prices.want(booked.position for booked in self.cache.booked())
+
+    @property
+    def price_cache(self) -> PriceCache:
+        return self.prices.cache
+
+    @property
+    def fetcher(self) -> RealtimeMarketFetcher:
+        return self.prices.fetcher
+
+    @property
+    def feed(self) -> WebSocketManager | None:
+        """None with --no-websocket."""
+        return self.prices.feed
 
     @property
     def store(self) -> TradeStore:
@@ -108,16 +112,24 @@ def check_settings(options: Options, settings: Settings) -> None:
 
 
 def build_parts(
-    options: Options, settings: Settings, clock: Clock, spawn: Callable[[Coroutine[None, None, None]], object]
+    options: Options,
+    settings: Settings,
+    clock: Clock,
+    spawn: Callable[[Coroutine[None, None, None]], object],
+    source_of_token: TokenSource | None = None,
 ) -> Parts:
     """Make every part and join them; nothing is opened or connected yet."""
     check_settings(options, settings)
     mode = options.mode
     price_cache, cache = PriceCache(), PositionCacheManager()
-    limits = HttpLimits(settings.order_connect_timeout_s, settings.order_timeout_s)
-    account = _Account(settings.dhan_client_id or "", _token_of(settings))
-    market = DhanBroker(settings.dhan_api_url, account.client_id, account.token, clock, limits=limits)
     engine = Engine(cache, guard_settings(settings), desk_settings(settings), mode)
+    calendar = AlwaysOpen() if settings.market_hours is MarketHours.ALWAYS else _calendar(settings)
+
+    def say(alert: Alert) -> None:
+        runner.carry_out((alert,))
+
+    account = build_account_parts(options, settings, clock, say, sessions_of(calendar), source_of_token)
+    token, market = account.token, account.market
     paper = PaperBroker(clock, price_cache.quote, market.read_quotes) if mode is Mode.SIMULATION else None
     trades = trades_source(settings, options, clock)
     journal = ExitJournal(settings.state_dir / "exit_journal.db", mode, build=VERSION, clock=clock)
@@ -131,72 +143,102 @@ def build_parts(
         clock=clock,
         spawn=spawn,
     )
-    on_quote = _quote_sink(runner, paper)
-    # Asked again before a polled price turns stale, so that --no-websocket has usable marks all the time.
-    poll_after_s = settings.mark_stale_s * _POLL_SHARE
-    fetcher = RealtimeMarketFetcher(price_cache, market.read_quotes, on_quote, clock, stale_after_s=poll_after_s)
-    runner.ask_prices = fetcher.ask
-    runner.may_order = trades.may_order
-    calendar = AlwaysOpen() if settings.market_hours is MarketHours.ALWAYS else load_calendar()
-    timer = LoopTimer(clock, calendar, lambda: engine.next_wake_ns, runner.handle)
+    doors = PriceDoors(settings, account, runner, cache, _quote_sink(runner, paper), _state_sink(runner))
+    prices = build_price_parts(price_cache, doors, use_websocket=options.use_websocket)
+    prices.fetcher.on_token_error = lambda text: token.doubt(text, token.token())
+    runner.ask_prices = prices.fetcher.ask
+    timer = LoopTimer(clock, calendar, lambda: engine.next_wake_ns, runner.handle, boot_ns=_boot_ns_of(clock))
     runner.on_deadline = timer.rearm
-    source = InstrumentSource(settings.dhan_instruments, settings.state_dir, clock)
+    source = _instruments(settings, clock, say)
     peaks: dict[str, int] = {}
-    rules = BookRules(
+    keeper = BookKeeper(
+        store=trades.store, source=source, runner=runner, clock=clock, rules=_book_rules(options, settings), peaks=peaks
+    )
+    keeper.on_positions = _paper_holder(paper)
+    updates = None if mode is Mode.SIMULATION else _order_updates(settings, account, runner, say)
+    parts = Parts(
+        mode, options, settings, clock, calendar, token, trades, market, paper, prices, cache, engine, journal, records,
+        runner, updates, timer, source, peaks, keeper,
+    )  # fmt: skip
+    keeper.on_read = parts.subscribe
+    _join_token(parts)
+    _join_clock(parts, spawn, say)
+    return parts
+
+
+def _calendar(settings: Settings) -> SessionCalendar:
+    return load_calendar(settings.market_calendar or TABLE)
+
+
+def _instruments(settings: Settings, clock: Clock, say: Callable[[Alert], None]) -> InstrumentSource:
+    max_age_days = settings.instruments_max_age_days
+    source = InstrumentSource(settings.dhan_instruments, settings.state_dir, clock, max_age_days=max_age_days)
+    source.on_problem = lambda text: say(Alert(Severity.WARNING, "instrument master", text))
+    return source
+
+
+def _book_rules(options: Options, settings: Settings) -> BookRules:
+    return BookRules(
         profiles_by(settings),
         options.positions,
         square_off_times(settings),
         settings.exit_trailing_distance_percent,
         settings.dhan_client_id,
     )
-    keeper = BookKeeper(store=trades.store, source=source, runner=runner, clock=clock, rules=rules, peaks=peaks)
-    keeper.on_positions = _paper_holder(paper)
-    feed = _feed(settings, account, price_cache, on_quote, runner, fetcher) if options.use_websocket else None
-    updates = None if mode is Mode.SIMULATION else _order_updates(settings, account, runner)
-    parts = Parts(
-        mode, options, settings, clock, calendar, trades, market, paper, price_cache, cache, engine, journal, records,
-        runner, fetcher, feed, updates, timer, source, peaks, keeper,
-    )  # fmt: skip
-    keeper.on_read = parts.subscribe
-    return parts
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
-    client_id: str
-    token: Callable[[], str] = field(repr=False)
+def _boot_ns_of(clock: Clock) -> Callable[[], int] | None:
+    """The clock that counts sleep belongs to the system's clock: beside another it would tell of a sleep at every beat."""
+    return boot_ns if isinstance(clock, SystemClock) else None
 
 
-def _feed(
-    settings: Settings,
-    account: _Account,
-    price_cache: PriceCache,
-    on_quote: Callable[[Quote], None],
-    runner: ExitRunner,
-    fetcher: RealtimeMarketFetcher,
-) -> WebSocketManager:
+def _join_token(parts: Parts) -> None:
+    """Whoever waits for a new token hears of it; whoever is connected with the old one is not touched, but for the order stream."""
+    if parts.feed is not None:
+        parts.token.on_change.append(parts.feed.token_changed)
+    if parts.order_updates is not None:
+        parts.token.on_change.append(parts.order_updates.token_changed)
+    parts.runner.on_token_error = lambda text: parts.token.doubt(text, parts.token.token())
+
+
+def _join_clock(
+    parts: Parts, spawn: Callable[[Coroutine[None, None, None]], object], say: Callable[[Alert], None]
+) -> None:
+    """Prices of the pre-open fire nothing; after a sleep nothing is sent before everything has been read again."""
+    runner, timer = parts.runner, parts.timer
+
+    def doubt_all(why: str, at_ns: int) -> None:
+        runner.handle(PricesDoubted(tuple(parts.cache.keys()), why, at_ns))
+
+    def read_all() -> None:
+        doubt_all("the machine slept", parts.clock.monotonic_ns())
+        parts.market.drop_idle()
+        spawn(parts.keeper.read_or_keep())
+
+    fence = SleepFence(runner.ask, spawn, timer.is_awake, read_all)
+    timer.on_alert = say
+    timer.on_slept = fence.slept
+    timer.on_old_prices = doubt_all
+    runner.may_order = lambda: parts.trades.may_order() and fence.may_order()
+
+
+def _state_sink(runner: ExitRunner) -> Callable[[bool], None]:
     def on_state(is_live: bool) -> None:  # noqa: FBT001  the feed's callback has one argument
-        fetcher.set_polling(is_on=not is_live)
         if is_live:
             runner.forget_feed_alerts()
         runner.handle(FeedStateChanged(is_live, runner.clock.monotonic_ns()))
 
-    access = FeedAccess(settings.dhan_feed_url, account.client_id, account.token)
-    return WebSocketManager(
-        access, price_cache, on_quote, on_state, runner.clock, on_retry=runner.on_feed_retry, settings=FeedSettings()
-    )
+    return on_state
 
 
-def _order_updates(settings: Settings, account: _Account, runner: ExitRunner) -> OrderUpdateStream:
-    login = OrderStreamLogin(settings.dhan_order_update_url, account.client_id, account.token)
-    return OrderUpdateStream(login, runner.on_report, runner.reconcile, runner.clock)
-
-
-def _token_of(settings: Settings) -> Callable[[], str]:
-    token = settings.dhan_access_token
-    if token is None:
-        raise BugError("expected settings that validate_account has passed")
-    return token.get_secret_value
+def _order_updates(
+    settings: Settings, account: AccountParts, runner: ExitRunner, say: Callable[[Alert], None]
+) -> OrderUpdateStream:
+    login = OrderStreamLogin(settings.dhan_order_update_url, settings.dhan_client_id or "", account.token.token)
+    return OrderUpdateStream(
+        login, runner.on_report, runner.reconcile, runner.clock,
+        on_refused=account.token.doubt, alert=say, settings=OrderStreamSettings(names=account.names),
+    )  # fmt: skip
 
 
 def _quote_sink(runner: ExitRunner, paper: PaperBroker | None) -> Callable[[Quote], None]:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from contextlib import suppress
-from ipaddress import ip_address
-from threading import Thread
 from typing import Final
 
 from core.clock import Clock
+from core.host_names import LookUp, NotFound, is_address
 from core.model.session_time import NS_PER_S
 
 PATIENCE_S: Final = 2.0
@@ -40,41 +38,24 @@ class NameGate:
         self._patience_s = patience_s
         self._resolve = resolve
         self._fresh_until_ns = 0
-        self._asked: asyncio.Future[str | None] | None = None
+        self._asked: asyncio.Future[object] | None = None
         self._until_s = 0.0
 
     async def known(self, host: str) -> None:
         """Raises NameNotFoundError: within `patience_s`, at once while a look-up hangs. A success is good for FRESH_S."""
-        if host == "localhost" or _is_address(host) or self._now() < self._fresh_until_ns:
+        if host == "localhost" or is_address(host) or self._now() < self._fresh_until_ns:
             return
         loop, asked = asyncio.get_running_loop(), self._asked
         if asked is None or asked.done():
-            asked = loop.create_future()
-            Thread(target=self._ask, args=(host, asked, loop), name="name-gate", daemon=True).start()
+            asked = LookUp(host, self._resolve, "name-gate").answer
+            asked.add_done_callback(self._answer)
             self._asked, self._until_s = asked, loop.time() + self._patience_s
         # Who comes during a look-up shares what is left of its patience.
         await asyncio.wait([asked], timeout=max(0.0, self._until_s - loop.time()))
-        if (failure := asked.result() if asked.done() else "no answer in time") is not None:
-            raise NameNotFoundError(f"the name of the host in SUPABASE_URL is not found ({failure})")
+        found = asked.result() if asked.done() else NotFound("no answer in time")
+        if isinstance(found, NotFound):
+            raise NameNotFoundError(f"the name of the host in SUPABASE_URL is not found ({found.reason})")
 
-    def _ask(self, host: str, asked: asyncio.Future[str | None], loop: asyncio.AbstractEventLoop) -> None:
-        failure = None
-        try:
-            self._resolve(host)
-        except (OSError, ValueError) as error:  # ValueError: what can be no name, such as one of 64 letters.
-            failure = getattr(error, "strerror", None) or type(error).__name__
-        with suppress(RuntimeError):  # The loop has ended.
-            loop.call_soon_threadsafe(self._answer, asked, failure)
-
-    def _answer(self, asked: asyncio.Future[str | None], failure: str | None) -> None:
-        if failure is None:
+    def _answer(self, asked: asyncio.Future[object]) -> None:
+        if not isinstance(asked.result(), NotFound):
             self._fresh_until_ns = self._now() + round(FRESH_S * NS_PER_S)
-        asked.set_result(failure)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import date, time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from core.exits.read_levels import TRAILING_PERCENT, LevelInputs, read_levels
 from core.model.errors import RowError
 from core.model.instrument import InstrumentKey, Right, Segment
+from core.model.money import paise_from_text, rupees_text
 from core.model.position import Leg, Position, Product
 
 if TYPE_CHECKING:
@@ -18,11 +20,16 @@ if TYPE_CHECKING:
 
     from core.model.exit_levels import ExitLevels
     from core.model.instrument import Instrument
+    from core.model.money import Paise
     from core.model.profile import Profile
     from core.model.trade_rows import LevelRow, TradeRow
     from core.stores.base import Snapshot
 
 LACKING: Final = "a row of it is set aside: P&L, levels and exit are those of the other legs only"
+INDEX_NAMES: Final = frozenset({"NIFTY", "BANKNIFTY", "FINNIFTY", "MIDCPNIFTY", "NIFTYNXT50", "SENSEX", "BANKEX"})
+"""Underlyings that everybody spells alike. Other names differ between sources ("NIFTY 50", "M&M"), and prove nothing."""
+_CONTRACT: Final = re.compile(r"(?P<name>\S+?)[- ].*[- ](?P<strike>\d+(?:\.\d+)?)[- ](?P<right>CE|PE|CALL|PUT)")
+_RIGHTS: Final = {"CE": Right.CALL, "CALL": Right.CALL, "PE": Right.PUT, "PUT": Right.PUT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +196,20 @@ def _leg(row: TradeRow, instruments: Mapping[InstrumentKey, Instrument], today: 
 
 
 def _check_contract(row: TradeRow, instrument: Instrument) -> None:
-    """A row whose strike, right or expiry is not the contract's would close the wrong thing (fault F13)."""
-    told = (
-        ("type", row.option_type if row.option_type in set(Right) else None, instrument.right),
-        ("strike_price", row.strike, instrument.strike),
+    """A row whose contract is not the one behind its security id would close the wrong thing (fault F13).
+
+    Compared is what cannot be spelled in two ways: kind, strike, expiry, the names of the indices, and a trading symbol
+    (NIFTY-Dec2026-24000-CE) where the row has one instead of the underlying.
+    """
+    name, strike, right = _told_by_symbol(row.underlying)
+    master_name, _, _ = _told_by_symbol(instrument.symbol)
+    told: tuple[tuple[str, object, object], ...] = (
+        ("type", row.option_type or None, _kind_of(instrument)),
+        ("symbol", right, _kind_of(instrument)),
+        ("symbol", name, master_name),
+        ("symbol", _index_name(row.underlying), _index_name(instrument.underlying)),
+        ("strike_price", _rupees(row.strike), _rupees(instrument.strike)),
+        ("symbol", _rupees(strike), _rupees(instrument.strike)),
         ("expiry_date", row.expiry, None if instrument.expiry is None else instrument.expiry.isoformat()),
     )
     for column, in_row, in_master in told:
@@ -202,3 +219,26 @@ def _check_contract(row: TradeRow, instrument: Instrument) -> None:
                 row.row_id,
                 f"{column} is {in_row}, but security_id {row.security_id} is {instrument.symbol} with {in_master}",
             )
+
+
+def _kind_of(instrument: Instrument) -> str:
+    if instrument.right is not None:
+        return instrument.right.value
+    return "EQ" if instrument.expiry is None else "FUT"
+
+
+def _index_name(text: str) -> str | None:
+    name = text.strip().upper()
+    return name if name in INDEX_NAMES else None
+
+
+def _told_by_symbol(text: str) -> tuple[str | None, Paise | None, str | None]:
+    """Name, strike and right of an option's trading symbol; nothing of any other text."""
+    found = _CONTRACT.fullmatch(text.strip().upper())
+    if found is None:
+        return None, None, None
+    return found["name"], paise_from_text(found["strike"]), _RIGHTS[found["right"]].value
+
+
+def _rupees(price: Paise | None) -> str | None:
+    return None if price is None else rupees_text(price)

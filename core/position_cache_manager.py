@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from core.model.market import QuoteSource
+from core.model.market import QuoteSource, mark_of
 from core.model.session_time import NS_PER_S
 
 if TYPE_CHECKING:
@@ -25,16 +25,62 @@ REFUSAL_LIMIT_NS: Final = 2 * NS_PER_S
 """A wrong baseline (one freak first price, one exchange time from the future) must not blind a position for good: what
 an instrument has said without a break for this long is taken as the new baseline."""
 
+STANDSTILL_NS: Final = NS_PER_S
+"""The clock is told four times a second. A quote that comes this long after the last time was taken in late."""
+BACKLOG_NS: Final = 2 * NS_PER_S
+"""How long after a standstill what is received may have waited: in our socket, and in the sender's."""
+
 # Enum members cost a slow look-up on their class.
 _FEED: Final = QuoteSource.FEED
+_CACHE: Final = QuoteSource.CACHE
 _NOTHING: Final[tuple[BookedPosition, ...]] = ()
+
+
+class Backlog:
+    """Which quotes may be old although they have just been received (fault F07).
+
+    While the program stands still (stopped, swapped out, blocked), packets wait in the socket's buffer, and they are stamped
+    when they are read. Their trade time does not tell: it stays where it is while only the book changes. What does tell is
+    that no time was told for `STANDSTILL_NS`. Quotes received from the last time told until `BACKLOG_NS` after the
+    standstill are held for suspect, and none of them is a second witness: a stop that they breach fires when the breach has
+    stood for the longest wait, so that a dip that is long over never does, or on a quote from after the backlog.
+
+    All times are monotonic. Asked only for positions outside of their band: the other ticks pay nothing for it.
+    """
+
+    __slots__ = ("from_ns", "told_ns", "until_ns")
+
+    def __init__(self) -> None:
+        self.told_ns: int | None = None
+        self.from_ns = self.until_ns = 0
+
+    def note_time(self, at_ns: int) -> None:
+        """The clock was told. What was received in a backlog that is over is the newest there is, and is believed."""
+        self.told_ns = at_ns
+        if at_ns >= self.until_ns:
+            self.from_ns = self.until_ns = 0
+
+    def note_quote(self, received_ns: int) -> None:
+        """A quote came that something may fire on: it is the first to notice a standstill, before any timer runs."""
+        if self.told_ns is not None and received_ns - self.told_ns > STANDSTILL_NS:
+            self.begin(received_ns, received_ns - self.told_ns)
+
+    def begin(self, at_ns: int, lasted_ns: int) -> None:
+        """A standstill of `lasted_ns` ended at `at_ns`."""
+        started_ns = at_ns - lasted_ns
+        self.from_ns = min(self.from_ns, started_ns) if self.until_ns else started_ns
+        self.until_ns = max(self.until_ns, at_ns + BACKLOG_NS)
+
+    def holds(self, quote: Quote) -> bool:
+        return self.from_ns <= quote.received_ns < self.until_ns
 
 
 class InstrumentSlot:
     """The newest accepted quote of one instrument, and what it replaced. `mark` is paise, None before the first quote.
 
-    `previous_mark` and `previous_ns` (monotonic) belong to the quote before; None and 0 when there was none.
-    `updates` counts accepted quotes, repeats included.
+    `previous` is the newest quote that said something else: a repeated packet replaces nothing (fault F09). `tick` is paise.
+    `updates` counts accepted quotes, repeats included. Until there is a quote of the market, `quote` may be a cached one: it is
+    shown and never counted, `safe_to_trade` refuses it, and the engine prices no order by it.
     """
 
     __slots__ = (
@@ -42,19 +88,19 @@ class InstrumentSlot:
         "holders",
         "key",
         "mark",
-        "previous_mark",
-        "previous_ns",
+        "previous",
         "quote",
         "refused_since_ns",
+        "tick",
         "updates",
     )
 
-    def __init__(self, key: InstrumentKey) -> None:
+    def __init__(self, key: InstrumentKey, tick: Paise) -> None:
         self.key = key
+        self.tick = tick
         self.mark: Paise | None = None
         self.quote: Quote | None = None
-        self.previous_mark: Paise | None = None
-        self.previous_ns = 0
+        self.previous: Quote | None = None
         self.updates = 0
         self.exchange_time = 0
         self.refused_since_ns: int | None = None
@@ -66,6 +112,13 @@ class InstrumentSlot:
         if self.refused_since_ns is None:
             self.refused_since_ns = received_ns
         return received_ns - self.refused_since_ns >= REFUSAL_LIMIT_NS
+
+    def show_cached(self, quote: Quote) -> None:
+        """Show what another run knew until the market says something. It breaches nothing: its holders stay where they are."""
+        if quote.last >= self.tick and (self.quote is None or self.quote.source is _CACHE):
+            self.quote = quote
+            self.mark = mark_of(quote.last, quote.bid, quote.ask)
+            self.recount_holders()
 
     def recount_holders(self) -> None:
         for booked, _ in self.holders:
@@ -93,15 +146,18 @@ class BookedPosition:
 
     `pnl` is paise, None while any leg has no mark or no entry; `missing` counts those legs. The band excludes its ends:
     `apply` returns the position when P&L ≤ `lower`, P&L ≥ `upper`, or `watched`. `slots[i]` belongs to
-    `position.legs[i]`.
+    `position.legs[i]`. `backlog` is the cache's.
     """
 
-    __slots__ = ("lower", "missing", "pnl", "position", "realised", "slots", "upper", "watched")
+    __slots__ = ("backlog", "lower", "missing", "pnl", "position", "realised", "slots", "upper", "watched")
 
-    def __init__(self, position: Position, slots: tuple[InstrumentSlot, ...], realised: Paise) -> None:
+    def __init__(
+        self, position: Position, slots: tuple[InstrumentSlot, ...], realised: Paise, backlog: Backlog
+    ) -> None:
         self.position = position
         self.slots = slots
         self.realised = realised
+        self.backlog = backlog
         self.pnl: Paise | None = None
         self.missing = len(slots)
         self.lower = -OPEN_BOUND
@@ -129,12 +185,14 @@ class BookedPosition:
 class PositionCacheManager:
     """All open positions by strategy_id, and the slots of the instruments they hold.
 
-    `late` counts quotes dropped for an older exchange time, `absurd` those dropped for a price beyond 100 × the mark.
+    `late` counts quotes dropped for an older exchange time, `absurd` those dropped for a price beyond 100 × the mark or
+    below one tick.
     """
 
-    __slots__ = ("_added", "_booked", "_removed", "_slots", "absurd", "late")
+    __slots__ = ("_added", "_booked", "_removed", "_slots", "absurd", "backlog", "late")
 
     def __init__(self) -> None:
+        self.backlog = Backlog()
         self._booked: dict[int, BookedPosition] = {}
         self._slots: dict[InstrumentKey, InstrumentSlot] = {}
         self._added: set[InstrumentKey] = set()
@@ -150,11 +208,13 @@ class PositionCacheManager:
         units: dict[InstrumentKey, int] = {}
         for leg in position.legs:
             units[leg.instrument.key] = units.get(leg.instrument.key, 0) + leg.units
-        for key in units:
+        for leg in position.legs:
+            key = leg.instrument.key
             if key not in self._slots:
-                self._slots[key] = InstrumentSlot(key)
+                self._slots[key] = InstrumentSlot(key, leg.instrument.tick)
                 self._note_change(key, self._added, self._removed)
-        booked = BookedPosition(position, tuple(self._slots[leg.instrument.key] for leg in position.legs), realised)
+        slots = tuple(self._slots[leg.instrument.key] for leg in position.legs)
+        booked = BookedPosition(position, slots, realised, self.backlog)
         for key, held in units.items():
             self._slots[key].holders.append((booked, held))
         replaced = self._booked.get(position.strategy_id)
@@ -189,16 +249,20 @@ class PositionCacheManager:
         self._removed.clear()
         return changes
 
-    def apply(self, quote: Quote) -> Sequence[BookedPosition]:
+    def apply(self, quote: Quote) -> Sequence[BookedPosition]:  # noqa: C901  a call costs more than a branch here
         """Fold one quote in; return the positions it touches that are watched or out of their band.
 
         Dropped and counted: an exchange time older than the newest one the feed gave for the instrument (equal is
-        fine: it does not advance when only the book changes), and a last price or mark above 100 × the mark before.
-        Both are accepted after all when nothing better came for `REFUSAL_LIMIT_NS` since the first of them.
+        fine: it does not advance when only the book changes), a last price below one tick, and a last price or mark above
+        100 × the mark before. The first and the last are accepted after all when nothing better came for
+        `REFUSAL_LIMIT_NS` since the first of them. A cached quote is shown until there is another, and is no measure for it.
         """
-        key, last, bid, ask, _, _, exchange_time, received_ns, source = quote
+        key, last, bid, ask, bid_size, ask_size, exchange_time, received_ns, source = quote
         slot = self._slots.get(key)
         if slot is None:
+            return _NOTHING
+        if source is _CACHE:
+            slot.show_cached(quote)
             return _NOTHING
         before = slot.mark
         # As mark_of, without the cost of a call on every tick; a property test holds the two together.
@@ -209,19 +273,24 @@ class PositionCacheManager:
             elif last > ask:
                 mark = ask
         is_late = exchange_time is not None and exchange_time < slot.exchange_time
-        is_absurd = before is not None and (last > ABSURD_MULTIPLE * before or mark > ABSURD_MULTIPLE * before)
+        is_absurd = is_below_tick = last < slot.tick
+        if before is not None:
+            is_absurd = is_absurd or last > (most := ABSURD_MULTIPLE * before) or mark > most
         if is_late or is_absurd:
-            if not slot.gives_in(received_ns):
+            is_first = slot.quote is None or slot.quote.source is _CACHE
+            if is_below_tick or not (is_first or slot.gives_in(received_ns)):
                 self.late += is_late
                 self.absurd += is_absurd
                 return _NOTHING
             slot.exchange_time = 0
-        slot.refused_since_ns = None
         if exchange_time is not None and source is _FEED:
             slot.exchange_time = exchange_time
-        if slot.quote is not None:
-            slot.previous_mark = before
-            slot.previous_ns = slot.quote.received_ns
+        slot.refused_since_ns = None
+        replaced = slot.quote
+        if replaced is not None and (
+            mark != before or replaced[4] != bid_size or replaced[5] != ask_size or replaced[:7] != quote[:7]
+        ):
+            slot.previous = replaced
         slot.mark = mark
         slot.quote = quote
         slot.updates += 1

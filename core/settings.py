@@ -62,6 +62,10 @@ class Settings(PlaceOptions, ExitOptions, OrderOptions, BaseSettings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if self.dhan_pin is not None and self.dhan_totp_secret is None:
+            raise ValueError("DHAN_PIN is set and DHAN_TOTP_SECRET is not")
+        if self.dhan_totp_secret is not None and self.dhan_pin is None:
+            raise ValueError("DHAN_TOTP_SECRET is set and DHAN_PIN is not")
         if self.supabase_url is not None and self.supabase_key is None:
             raise ValueError("SUPABASE_URL is set and SUPABASE_KEY is not")
         if self.supabase_key is not None and self.supabase_url is None:
@@ -106,15 +110,16 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
 
 
 def validate_account(settings: Settings) -> None:
-    """Raise ConfigurationError unless there is an account to watch: client id and token."""
+    """Raise ConfigurationError unless there is an account to watch: client id, and a token or what mints one."""
     if settings.dhan_client_id is None:
         raise ConfigurationError(
             "DHAN_CLIENT_ID is not set.", "Put your Dhan client id into .env or the environment, or try --demo."
         )
-    if settings.dhan_access_token is None:
+    # PIN and TOTP secret are set together or not at all.
+    if settings.dhan_access_token is None and settings.dhan_pin is None:
         raise ConfigurationError(
-            "DHAN_ACCESS_TOKEN is not set, and minting one from PIN and TOTP is not built yet.",
-            "Put the token into .env, or name a file with DHAN_ACCESS_TOKEN_FILE.",
+            "DHAN_ACCESS_TOKEN is not set, and neither are DHAN_PIN and DHAN_TOTP_SECRET, which could mint one.",
+            "Put the token into .env, or name a file with DHAN_ACCESS_TOKEN_FILE, or set PIN and TOTP secret.",
         )
 
 

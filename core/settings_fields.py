@@ -5,6 +5,7 @@ The description finishes the sentence "Set X to …" of an error message.
 
 from __future__ import annotations
 
+import base64
 import itertools
 import re
 from datetime import time
@@ -19,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 ROOT: Final = Path(__file__).resolve().parents[1]
 """The folder of realtime_automated_monitor.py. Relative paths start here, whatever the current directory."""
 
+_LEAST_TOTP_CHARACTERS: Final = 16
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
 
 
@@ -105,6 +107,25 @@ def _master(place: str) -> str:
     return _web(place) if "://" in place else str(_under_root(Path(place)))
 
 
+def _pin(secret: SecretStr) -> SecretStr:
+    """Dhan's documents say six digits; accounts with shorter ones exist."""
+    if re.fullmatch(r"[0-9]{4,8}", secret.get_secret_value()) is None:
+        raise ValueError("expected only digits, four to eight of them")
+    return secret
+
+
+def _base32(secret: SecretStr) -> SecretStr:
+    """As it is copied from a screen: in groups, in small letters, with padding. Shorter than 16 is a code, not the secret."""
+    text = re.sub(r"[\s-]", "", secret.get_secret_value()).rstrip("=").upper()
+    if len(text) < _LEAST_TOTP_CHARACTERS:
+        raise ValueError(f"expected at least {_LEAST_TOTP_CHARACTERS} characters: the secret, not one of its codes")
+    try:
+        base64.b32decode(text + "=" * (-len(text) % 8))
+    except ValueError:
+        raise ValueError("expected base32 text: letters A to Z and digits 2 to 7") from None
+    return SecretStr(text)
+
+
 def _header_safe(secret: SecretStr) -> SecretStr:
     if re.fullmatch(r"[!-~]+", secret.get_secret_value()) is None:
         raise ValueError("expected printable ASCII without blanks")
@@ -127,6 +148,8 @@ LocalPath = Annotated[Path, AfterValidator(_under_root)]
 WebUrl = Annotated[str, AfterValidator(_web)]
 SocketUrl = Annotated[str, AfterValidator(_socket)]
 Secret = Annotated[SecretStr, AfterValidator(_header_safe)]
+PinSecret = Annotated[SecretStr, AfterValidator(_pin)]
+TotpSecret = Annotated[SecretStr, AfterValidator(_base32)]
 AccountId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 Profile = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 SqlName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
@@ -137,18 +160,19 @@ class PlaceOptions(BaseModel):
 
     dhan_client_id: AccountId | None = Field(None, description="your Dhan client id")
     dhan_access_token: Secret | None = Field(None, description="the access token from Dhan's web site")
-    dhan_pin: Secret | None = Field(None, description="the six digits of your Dhan PIN (later version)")
-    dhan_totp_secret: Secret | None = Field(
-        None, description="the secret that Dhan showed when TOTP was set up (later version)"
+    dhan_pin: PinSecret | None = Field(None, description="the digits of your Dhan PIN")
+    dhan_totp_secret: TotpSecret | None = Field(
+        None, description="the secret (base32) that Dhan showed when TOTP was set up"
     )
     dhan_api_url: WebUrl = Field("https://api.dhan.co/v2", description="the REST address, with /v2")
     dhan_feed_url: SocketUrl = Field("wss://api-feed.dhan.co", description="the market feed's ws:// address")
     dhan_order_update_url: SocketUrl = Field("wss://api-order-update.dhan.co", description="the ws:// address")
-    dhan_auth_url: WebUrl = Field(
-        "https://auth.dhan.co", description="the host of /app/generateAccessToken (later version)"
-    )
+    dhan_auth_url: WebUrl = Field("https://auth.dhan.co", description="the host of /app/generateAccessToken")
     dhan_instruments: Annotated[str, AfterValidator(_master)] = Field(
         "https://images.dhan.co/api-data/api-scrip-master-detailed.csv", description="a URL or a path of the CSV file"
+    )
+    instruments_max_age_days: Annotated[int, Field(ge=1, le=3_650)] = Field(
+        35, description="the days after which a kept instrument master is too old to start with, 1 to 3650"
     )
     live_trading_account: AccountId | None = Field(None, description="the same text as DHAN_CLIENT_ID")
     supabase_url: Annotated[WebUrl, AfterValidator(_safe_for_keys)] | None = Field(
@@ -174,14 +198,18 @@ class PlaceOptions(BaseModel):
         1.5, description="seconds between two beats of the canary, 0.5 to 60"
     )
     trades_db: LocalPath = Field(ROOT / "logs" / "trades.db", description="the path of the SQLite file with the trades")
-    redis_url: Secret | None = Field(None, description="redis://host:port/number (later version)")
-    redis_host: str | None = Field(None, pattern=r"^\S+$", description="a host name (later version)")
-    redis_port: Annotated[int, Field(ge=1, le=65_535)] = Field(6379, description="a port number (later version)")
+    redis_url: Secret | None = Field(None, description="redis://host:port/number")
+    redis_host: str | None = Field(None, pattern=r"^\S+$", description="a host name")
+    redis_port: Annotated[int, Field(ge=1, le=65_535)] = Field(6379, description="a port number")
+    redis_warm_s: Annotated[float, Field(ge=0, le=300, allow_inf_nan=False)] = Field(
+        15.0, description="seconds up to which a price kept in Redis may be shown after a start, 0 to 300"
+    )
     state_dir: LocalPath = Field(ROOT / "logs", description="a folder on a local disk that only this monitor uses")
     log_dir: LocalPath = Field(ROOT / "logs", description="a folder")
     market_hours: Annotated[MarketHours, BeforeValidator(_lower)] = Field(
         MarketHours.CALENDAR, description="calendar or always"
     )
+    market_calendar: LocalPath | None = Field(None, description="a CSV file laid out as core/nse_calendar.csv")
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
         LogLevel.INFO, description="DEBUG, INFO, WARNING or ERROR"
     )

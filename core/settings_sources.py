@@ -6,6 +6,7 @@ import difflib
 import re
 import stat
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,7 @@ PREFIXES: Final = (
     "DHAN_",
     "EXIT_",
     "HARD_STOP_",
+    "INSTRUMENTS_MAX",
     "INTRADAY_",
     "LADDER_",
     "LEG_SETTLE",
@@ -52,6 +54,7 @@ PREFIXES: Final = (
     "LOG_DIR",
     "LOG_FORM",
     "LOG_LE",
+    "MARKET_CAL",
     "MARKET_HOUR",
     "MARK_STALE",
     "NEXT_PUBLIC_SUPABASE_",
@@ -75,6 +78,8 @@ PREFIXES: Final = (
 
 # Set by systemd, by container links and by the contract suite of the stores; never read here.
 _FOREIGN: Final = re.compile(r"STATE_DIRECTORY|REDIS_PORT_.*|REDIS_SERVICE_.*|REDIS_PORT=tcp:.*|SUPABASE_TEST_\w+")
+_TOKEN: Final = "DHAN_ACCESS_TOKEN"  # noqa: S105  the name of an option
+_TOKEN_FILE: Final = f"{_TOKEN}_FILE"
 _PROFILE_OF: Final = re.compile(r"EXIT_PROFILE_(\d{1,18})", re.ASCII)
 _MAX_SECRET_BYTES: Final = 16_384
 _SYSTEMD_MODE: Final = 0o440
@@ -204,3 +209,81 @@ def read_secret(path: Path, variable: str, credentials: Path = Path()) -> str:
         problem = "is empty" if not text else f"is larger than {_MAX_SECRET_BYTES} bytes"
         raise ConfigurationError(f"{variable}: {path} {problem}.", "Write only the secret into it.")
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTokens:
+    """The access tokens that stand in the sources now, the one that a start would take first. Kept out of the repr.
+
+    `problems`: what could not be read, each with its remedy and never with any content.
+    """
+
+    tokens: tuple[str, ...] = field(repr=False)
+    problems: tuple[str, ...]
+
+
+class TokenSource:
+    """Looks again where the access token came from: `.env` and the files that DHAN_ACCESS_TOKEN_FILE names.
+
+    The operator may change them while the program runs; the environment itself is fixed then. Only the token is read: a
+    half-edited line about something else must not keep a fresh token out. Blocking file reads: call it in a thread.
+    """
+
+    def __init__(self, environ: Mapping[str, str], env_file: Path | None) -> None:
+        self._fixed = {name.upper(): value.strip() for name, value in environ.items() if name.upper() in _TOKEN_NAMES}
+        self._credentials = Path(environ.get("CREDENTIALS_DIRECTORY", ""))
+        self._env_file = env_file
+        self._seen: tuple[object, ...] | None = None
+        self._files: tuple[Path, ...] = ()
+
+    def look(self) -> FoundTokens | None:
+        """What stands there now; None when nothing has changed since the last look. Never raises ConfigurationError."""
+        before = self._stamps()
+        if before == self._seen:
+            return None
+        found = self._read()
+        # Stamped before it was read: what is written meanwhile is seen next time. What had problems is read again.
+        self._seen = None if found.problems else before
+        return found
+
+    def _read(self) -> FoundTokens:
+        tokens: list[str] = []
+        problems: list[str] = []
+        files: list[Path] = []
+        in_file: dict[str, str] = {}
+        try:
+            named = {} if self._env_file is None else read_env_file(self._env_file)
+            in_file = {name.upper(): value.strip() for name, value in named.items() if name.upper() in _TOKEN_NAMES}
+        except ConfigurationError as error:
+            problems.append(str(error))
+        for source in (self._fixed, in_file):
+            if source.get(_TOKEN):
+                tokens.append(source[_TOKEN])
+            elif source.get(_TOKEN_FILE):
+                path = Path(source[_TOKEN_FILE]).expanduser()
+                files.append(path)
+                try:
+                    tokens.append(read_secret(path, _TOKEN_FILE, self._credentials))
+                except ConfigurationError as error:
+                    problems.append(str(error))
+        self._files = tuple(files)
+        usable = tuple(dict.fromkeys(token for token in tokens if re.fullmatch(r"[!-~]+", token)))
+        if len(usable) < len(set(tokens)):
+            problems.append(f"{_TOKEN}: expected printable ASCII without blanks. Copy the token again, whole.")
+        return FoundTokens(usable, tuple(problems))
+
+    def _stamps(self) -> tuple[object, ...]:
+        """Changes when a file is written, replaced, removed, or gets other permissions."""
+        paths = (*((self._env_file,) if self._env_file is not None else ()), *self._files)
+        return tuple((path, _stamp(path)) for path in paths)
+
+
+_TOKEN_NAMES: Final = frozenset({_TOKEN, _TOKEN_FILE})
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from core.monitor_view import MonitorView
     from core.options import Options
     from core.settings import Settings
+    from core.settings_sources import TokenSource
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,13 @@ class Seen:
         self.last: MonitorView | None = None
 
 
-async def watch(options: Options, settings: Settings, stream: TextIO, seen: Seen | None = None) -> int:
+async def watch(
+    options: Options,
+    settings: Settings,
+    stream: TextIO,
+    seen: Seen | None = None,
+    source_of_token: TokenSource | None = None,
+) -> int:
     """Run the monitor, showing it on `stream`; its exit code. Raises what `core.monitor.run` raises."""
     check_settings(options, settings)
     # On a terminal the changing picture and log lines would write over each other; the log file has them all.
@@ -45,7 +52,7 @@ async def watch(options: Options, settings: Settings, stream: TextIO, seen: Seen
         dashboard.show(view)
 
     try:
-        return await run(options, settings, show)
+        return await run(options, settings, show, source_of_token=source_of_token)
     except Exception as error:
         is_bug = code_of(only_error(error)) is ExitCode.BUG
         _log.critical("The monitor ended: %s", only_error(error), exc_info=is_bug)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.dhan.rest_messages import MAX_QUOTE_INSTRUMENTS
-from core.model.errors import DecodeError, MonitorError, RefusedError, TransportError
+from core.model.errors import DecodeError, MonitorError, RateLimitedError, RefusedError, TokenError, TransportError
 from core.model.instrument import InstrumentKey, Segment
 from core.model.money import rupees_text
 from core.model.session_time import NS_PER_S
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FAILURE_WAIT_S: Final = (1.0, 2.0, 5.0)
+BLOCKED_WAIT_S: Final = (2.0, 5.0, 10.0)
+"""After HTTP 429: Dhan names no time to wait (dhan_v2_protocol 6)."""
+REQUEST_EVERY_S: Final = 1.05
+QUOTES_PER_STEP: Final = 50
+"""What is handed on between two ticks: about half a millisecond of work."""
+_TELL_AGAIN: Final = 12
 
 
 @dataclass(slots=True)
@@ -39,11 +46,28 @@ class FetchCounts:
     failures: int = 0
 
 
-class RealtimeMarketFetcher:
-    """`read_quotes` is the broker's: it keeps the pace of one request a second itself.
+def _nothing_due(_limit: int) -> Sequence[InstrumentKey]:
+    return ()
 
-    Every new quote goes into the cache and to `on_quote`, exactly as the stream's do. While polling is on (the feed is
-    down, or not wanted), `run` also asks for each wanted instrument whose price is older than `stale_after_s`.
+
+def _take_all(_asked: Sequence[InstrumentKey], quotes: Sequence[Quote], _requested_ns: int) -> Sequence[Quote]:
+    return quotes
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+class RealtimeMarketFetcher:
+    """Asks REST for prices: for what `ask` names, then for what `next_batch` says is due. Decides nothing itself.
+
+    `read_quotes` is the broker's, which keeps the pace of one request a second. It is kept here as well, so that a batch is
+    chosen when it can leave and not a second before. Every quote that `on_answer` lets pass goes into the cache and to
+    `on_quote`, exactly as the stream's do. The other doors are joined by whoever builds the parts:
+
+    - `next_batch(limit)`: the worst first; asked again after every request and after `wake`, until it says nothing.
+    - `on_answer(asked, quotes, requested_ns)`: called for each portion of an answer; returns the quotes to be taken.
+    - `on_failure(asked)`: no usable answer for these. `on_token_error(text)`: the token was refused.
     """
 
     def __init__(
@@ -54,35 +78,39 @@ class RealtimeMarketFetcher:
         clock: Clock,
         *,
         stale_after_s: float = 5.0,
-        check_every_s: float = 0.25,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._cache = cache
         self._read_quotes = read_quotes
         self._on_quote = on_quote
         self._clock = clock
         self._stale_after_ns = int(stale_after_s * NS_PER_S)
-        self._check_every_s = check_every_s
-        self._sleep = sleep
+        self._jitter = jitter
+        self.next_batch: Callable[[int], Sequence[InstrumentKey]] = _nothing_due
+        self.on_answer: Callable[[Sequence[InstrumentKey], Sequence[Quote], int], Sequence[Quote]] = _take_all
+        self.on_failure: Callable[[Sequence[InstrumentKey]], None] = _ignore
+        self.on_token_error: Callable[[str], None] = _ignore
         self._asked: dict[InstrumentKey, None] = {}
-        self._wanted: tuple[InstrumentKey, ...] = ()
-        self._is_polling = False
-        self._tried_ns: dict[InstrumentKey, int] = {}
+        self._again: dict[InstrumentKey, None] = {}
+        self._is_woken = False
         self._wake = asyncio.Event()
+        self._free_ns = 0
+        self._retry_ns = 0
+        self._failed = 0
+        self._is_blocked = False
         self.counts = FetchCounts()
 
-    def set_wanted(self, keys: Iterable[InstrumentKey]) -> None:
-        """The instruments to poll while polling is on."""
-        self._wanted = tuple(dict.fromkeys(keys))
-        self._tried_ns = {key: tried for key, tried in self._tried_ns.items() if key in set(self._wanted)}
+    def ask(self, keys: Iterable[InstrumentKey]) -> None:
+        """Have these fetched by `run` as soon as the pace allows, before anything else: an exit may wait for them.
 
-    def set_polling(self, *, is_on: bool) -> None:
-        self._is_polling = is_on
+        A failure does not hold up what is asked after it. Only a block (HTTP 429) does.
+        """
+        self._asked.update(dict.fromkeys(keys))
         self._wake.set()
 
-    def ask(self, keys: Iterable[InstrumentKey]) -> None:
-        """Have these fetched by `run` as soon as the pace allows, whatever their age."""
-        self._asked.update(dict.fromkeys(keys))
+    def wake(self) -> None:
+        """`next_batch` may have something to say."""
+        self._is_woken = True
         self._wake.set()
 
     async def fetch(self, keys: Sequence[InstrumentKey]) -> tuple[Quote, ...]:
@@ -92,12 +120,12 @@ class RealtimeMarketFetcher:
         """
         fetched: list[Quote] = []
         for at in range(0, len(keys), MAX_QUOTE_INSTRUMENTS):
+            batch = keys[at : at + MAX_QUOTE_INSTRUMENTS]
             self.counts.requests += 1
-            quotes = await self._read_quotes(keys[at : at + MAX_QUOTE_INSTRUMENTS])
-            for quote in quotes:
-                if self._cache.put(quote) is not None:
-                    self.counts.quotes += 1
-                    self._on_quote(quote)
+            requested_ns = self._clock.monotonic_ns()
+            self._free_ns = requested_ns + int(REQUEST_EVERY_S * NS_PER_S)
+            quotes = await self._read_quotes(batch)
+            await self._deliver(batch, quotes, requested_ns)
             fetched.extend(quotes)
         return tuple(fetched)
 
@@ -112,48 +140,81 @@ class RealtimeMarketFetcher:
         return {key: quote for key, quote in newest.items() if quote is not None}
 
     async def run(self) -> None:
-        """Fetch what was asked for and, while polling, what is stale. Ends only by cancelling."""
-        failures = 0
+        """Fetch what is asked for and what is due, for ever. Ends only by cancelling."""
         while True:
-            batch = self._next_batch()
-            if not batch:
-                await self._wait()
+            self._wake.clear()
+            wait_s = self._wait_s()
+            if wait_s is None or wait_s > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._wake.wait()
                 continue
-            try:
-                await self.fetch(batch)
-                failures = 0
-            except (TransportError, RefusedError, DecodeError) as error:
-                self._note_failure(error)
-                await self._sleep(FAILURE_WAIT_S[min(failures, len(FAILURE_WAIT_S) - 1)])
-                failures += 1
+            asked, batch = self._choose()
+            if batch:
+                await self._try(asked, batch)
 
-    def _next_batch(self) -> tuple[InstrumentKey, ...]:
-        """What was asked for first, then the stale ones: never asked first, then asked longest ago, then oldest price."""
-        now = self._clock.monotonic_ns()
-        asked = list(self._asked)[:MAX_QUOTE_INSTRUMENTS]
+    def _wait_s(self) -> float | None:
+        """How long nothing may or need be sent. None: until somebody asks."""
+        if self._asked and not self._is_blocked:
+            at_ns = self._free_ns
+        elif self._asked or self._again or self._is_woken:
+            at_ns = max(self._free_ns, self._retry_ns)
+        else:
+            return None
+        return max(at_ns - self._clock.monotonic_ns(), 0) / NS_PER_S
+
+    def _choose(self) -> tuple[tuple[InstrumentKey, ...], tuple[InstrumentKey, ...]]:
+        """What was asked for, and the whole batch: that first, then what failed before, then what is due."""
+        asked = tuple(self._asked)[:MAX_QUOTE_INSTRUMENTS]
         for key in asked:
             del self._asked[key]
         batch = dict.fromkeys(asked)
-        if self._is_polling:
-            due_ns = now - self._stale_after_ns
-            stale = self._cache.older_than(self._wanted, self._stale_after_ns, now)
-            # An instrument that gives no price must not be asked for at every turn, nor stand before the others.
-            due = [key for key in stale if self._tried_ns.get(key, due_ns) <= due_ns]
-            due.sort(key=lambda key: self._tried_ns.get(key, 0))
-            for key in due[: MAX_QUOTE_INSTRUMENTS - len(batch)]:
-                batch[key] = None
-                self._tried_ns[key] = now
-        return tuple(batch)
+        if self._clock.monotonic_ns() >= self._retry_ns:
+            again = tuple(self._again)[: MAX_QUOTE_INSTRUMENTS - len(batch)]
+            for key in again:
+                del self._again[key]
+            asked = (*asked, *again)
+            batch.update(dict.fromkeys(again))
+            due = self.next_batch(MAX_QUOTE_INSTRUMENTS - len(batch)) if len(batch) < MAX_QUOTE_INSTRUMENTS else ()
+            self._is_woken = bool(due) or len(batch) == MAX_QUOTE_INSTRUMENTS
+            batch.update(dict.fromkeys(due))
+        return asked, tuple(batch)
+
+    async def _try(self, asked: Sequence[InstrumentKey], batch: Sequence[InstrumentKey]) -> None:
+        try:
+            await self.fetch(batch)
+        except (TransportError, RefusedError, DecodeError) as error:
+            self._again.update(dict.fromkeys(asked))
+            self.on_failure(batch)
+            self._note_failure(error)
+        else:
+            self._failed = self._retry_ns = 0
+            self._is_blocked = False
+
+    async def _deliver(self, asked: Sequence[InstrumentKey], quotes: Iterable[Quote], requested_ns: int) -> None:
+        found = {quote.key: quote for quote in quotes}
+        for at in range(0, len(asked), QUOTES_PER_STEP):
+            if at:
+                await asyncio.sleep(0)
+            part = asked[at : at + QUOTES_PER_STEP]
+            for quote in self.on_answer(part, [found[key] for key in part if key in found], requested_ns):
+                if self._cache.put(quote) is not None:
+                    self.counts.quotes += 1
+                    self._on_quote(quote)
 
     def _note_failure(self, error: MonitorError) -> None:
         self.counts.failures += 1
-        logger.warning("prices over REST: %s", error)
-
-    async def _wait(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._check_every_s if self._is_polling else None):
-                await self._wake.wait()
-        self._wake.clear()
+        # A long outage says the same every few seconds.
+        if self._failed % _TELL_AGAIN == 0:
+            logger.warning("prices over REST: %s", error)
+        self._is_blocked = isinstance(error, RateLimitedError)
+        waits_s = BLOCKED_WAIT_S if self._is_blocked else FAILURE_WAIT_S
+        wait_s = waits_s[min(self._failed, len(waits_s) - 1)] * (0.75 + 0.5 * self._jitter())
+        self._retry_ns = self._clock.monotonic_ns() + int(wait_s * NS_PER_S)
+        self._failed += 1
+        self._is_woken = True
+        if isinstance(error, TokenError):
+            self.on_token_error(str(error))
 
 
 def key_from_text(text: str) -> InstrumentKey:

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import select
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 from core.brokers.http_response import HttpResponseParser, ParsedResponse
+from core.host_names import HostUnknownError
 from core.model.errors import ConfigurationError, DecodeError, TransportError
-from core.tls import verified_tls
+from core.tls import explain_tls, verified_tls
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from core.clock import Clock
+    from core.host_names import HostNames
 
 _PLAIN_PORT: Final = 80
 _TLS_PORT: Final = 443
@@ -27,6 +29,10 @@ _TLS_PORT: Final = 443
 
 class NotSentError(TransportError):
     """Nothing of the request was written: it cannot have had an effect."""
+
+
+class NotTrustedError(NotSentError):
+    """The server's certificate or protocol is not accepted. No address, no repeat and no wait mends that: a person does."""
 
 
 class OutcomeUnknownError(TransportError):
@@ -204,22 +210,49 @@ async def open_connection(
     endpoint: HttpEndpoint,
     clock: Clock,
     connect_timeout_s: float,
+    names: HostNames,
     on_closed: Callable[[HttpConnection], None] | None = None,
 ) -> HttpConnection:
-    """Connect (and shake hands). Raises NotSentError, naming host and cause."""
-    loop = asyncio.get_running_loop()
+    """Connect (and shake hands) at the best address of the host; the next one when it refuses at once.
+
+    An address that does not answer costs this connect; the next connect begins with another.
+
+    Raises:
+        NotTrustedError: the certificate is not accepted.
+        NotSentError: anything else, naming host and cause.
+    """
     try:
         async with asyncio.timeout(connect_timeout_s):
-            _, connection = await loop.create_connection(
-                lambda: HttpConnection(clock, on_closed),
-                endpoint.host,
-                endpoint.port,
-                ssl=endpoint.tls,
-                server_hostname=endpoint.host if endpoint.tls is not None else None,
-            )
+            return await _connect_anywhere(endpoint, clock, names, on_closed)
     except TimeoutError:
         raise NotSentError(f"expected a connection to {endpoint.host} in {connect_timeout_s} s, none came") from None
     except OSError as error:
-        # Certificate errors are OSErrors too; their text names host and reason, never the request.
+        # The text of these errors names host and reason, never the request.
+        trouble = explain_tls(error, endpoint.host)
+        if trouble is not None:
+            raise NotTrustedError(trouble) from error
         raise NotSentError(f"expected a connection to {endpoint.host}, received: {error}") from error
-    return connection
+
+
+async def _connect_anywhere(
+    endpoint: HttpEndpoint, clock: Clock, names: HostNames, on_closed: Callable[[HttpConnection], None] | None
+) -> HttpConnection:
+    refused: OSError = HostUnknownError(f"no address of {endpoint.host}")
+    for address in await names.addresses_of(endpoint.host):
+        try:
+            with names.trying(endpoint.host, address):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: HttpConnection(clock, on_closed),
+                    address,
+                    endpoint.port,
+                    ssl=endpoint.tls,
+                    # Certificate and Host header are for the name, wherever it is connected to.
+                    server_hostname=endpoint.host if endpoint.tls is not None else None,
+                )
+        except ssl.SSLError:
+            raise
+        except OSError as error:
+            refused = error
+        else:
+            return connection
+    raise refused

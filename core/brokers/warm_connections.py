@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from core.brokers.http_connection import HttpConnection, HttpEndpoint, HttpResponse, NotSentError, open_connection
+from core.host_names import HostNames
 from core.model.session_time import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.clock import Clock
+    from core.tls import TlsWatch
 
 logger = logging.getLogger(__name__)
 
@@ -42,16 +44,26 @@ class HttpLimits:
 class WarmConnections:
     """`header_block` returns the constant headers as they go on the wire, each line ended; it is asked for each request.
 
-    A request is written at most once; nothing here repeats one.
+    A request is written at most once; nothing here repeats one. A bug in the upkeep reaches the loop's exception handler at
+    once, which ends the monitor, and comes out of `close`. `trust` is told how each connect ended.
     """
 
     def __init__(
-        self, endpoint: HttpEndpoint, header_block: Callable[[], bytes], clock: Clock, limits: HttpLimits | None = None
+        self,
+        endpoint: HttpEndpoint,
+        header_block: Callable[[], bytes],
+        clock: Clock,
+        limits: HttpLimits | None = None,
+        *,
+        names: HostNames | None = None,
+        trust: TlsWatch | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._header_block = header_block
         self._clock = clock
         self._limits = limits or HttpLimits()
+        self._names = names or HostNames(clock)
+        self._trust = trust
         self._host_line = f"Host: {endpoint.host_header}\r\n".encode()
         self._idle: deque[HttpConnection] = deque()
         self._busy: set[HttpConnection] = set()
@@ -67,16 +79,26 @@ class WarmConnections:
         """Open the warm connections and start their upkeep. Raises NotSentError when the server cannot be reached."""
         await self.refill()
         self._upkeep = asyncio.create_task(self._keep_warm(), name=f"warm connections to {self._endpoint.host}")
+        self._upkeep.add_done_callback(_raise_bug)
 
     async def close(self) -> None:
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._upkeep
-            self._upkeep = None
+        """Drop every connection. Raises what the upkeep died of, if it did."""
+        upkeep, self._upkeep = self._upkeep, None
+        if upkeep is not None:
+            upkeep.cancel()
         for connection in (*self._idle, *self._busy):
             connection.close()
         self._idle.clear()
+        if upkeep is not None:
+            with suppress(asyncio.CancelledError):
+                await upkeep
+
+    def drop_idle(self) -> None:
+        """Open new ones in place of those that wait: after a sleep of the machine the peer has forgotten them."""
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+        self._wanted.set()
 
     async def request(self, method: str, path: str, body: bytes = b"") -> HttpResponse:
         """Send one request, once, and return the whole answer.
@@ -137,9 +159,16 @@ class WarmConnections:
             self._wanted.set()
 
     async def _open_one(self) -> HttpConnection:
-        connection = await open_connection(
-            self._endpoint, self._clock, self._limits.connect_timeout_s, self._forget_closed
-        )
+        try:
+            connection = await open_connection(
+                self._endpoint, self._clock, self._limits.connect_timeout_s, self._names, self._forget_closed
+            )
+        except NotSentError as error:
+            if self._trust is not None:
+                self._trust.failed(error, self._endpoint.host)
+            raise
+        if self._trust is not None:
+            self._trust.worked()
         self.opened += 1
         return connection
 
@@ -160,3 +189,9 @@ class WarmConnections:
                 logger.warning("no warm connection to the broker: %s", error)
                 await asyncio.sleep(self._limits.retry_after_s)
                 self._wanted.set()
+
+
+def _raise_bug(upkeep: asyncio.Task[None]) -> None:
+    """In the loop's callback, so that the exception reaches the handler that ends the run, and is not lost in the task."""
+    if not upkeep.cancelled():
+        upkeep.result()

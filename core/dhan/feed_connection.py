@@ -1,6 +1,7 @@
 """One market-feed connection as a state machine: when to connect again, how long to wait, whom to tell.
 
 Pure: the caller brings the monotonic time and the random fraction, opens and closes the socket, and obeys `Retry`.
+Life is data: a connection lives while valid prices arrive. Pongs, market-status and disconnect packets never count.
 It never gives up. The back-off starts over only after `useful_ns` of data, not after a handshake: a server that
 accepts and drops would be hammered otherwise, and hammering earns an account-wide block (dhan_v2_protocol 2.3).
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from core.dhan.disconnect_policy import REASONS, Remedy, remedy_of_code, remedy_of_http
+from core.dhan.disconnect_policy import REASONS, AccountGate, Remedy, remedy_of_code, remedy_of_http
 from core.model.errors import BugError
 from core.model.session_time import NS_PER_MS, NS_PER_S
 
@@ -79,15 +80,21 @@ def next_state(state: FeedState, trigger: Trigger) -> FeedState:
 
 @dataclass(frozen=True, slots=True)
 class FeedPolicy:
-    """All in nanoseconds. Silence counts only while the market is open."""
+    """Times in nanoseconds. Silence counts only while the market is open.
 
-    stale_after_ns: int = 3 * NS_PER_S
-    reconnect_after_ns: int = 10 * NS_PER_S
+    A silent connection is given up after `reconnect_after_ns` when it carries a canary, whose silence means something,
+    and after `quiet_reconnect_after_ns` when its instruments may simply be quiet.
+    """
+
+    stale_after_ns: int = 2_500 * NS_PER_MS
+    reconnect_after_ns: int = 3 * NS_PER_S
+    quiet_reconnect_after_ns: int = 10 * NS_PER_S
     useful_ns: int = 30 * NS_PER_S
     first_delay_ns: int = 500 * NS_PER_MS
     least_delay_ns: int = 100 * NS_PER_MS
     most_delay_ns: int = 30 * NS_PER_S
     dead_token_after_drops: int = 3
+    longest_retry_after_ns: int = 600 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +125,25 @@ class Silence(Enum):
 class FeedConnection:
     """Every `now` is monotonic nanoseconds. `random_fraction` returns a number in [0, 1).
 
-    `since_ns`: when the present state began, None before the first.
+    `since_ns`: when the present state began, None before the first. `carries_canary`: set it when that changes. `gate` is
+    shared by the connections of one account.
     """
 
-    def __init__(self, random_fraction: Callable[[], float], policy: FeedPolicy | None = None) -> None:
+    def __init__(
+        self, random_fraction: Callable[[], float], policy: FeedPolicy | None = None, gate: AccountGate | None = None
+    ) -> None:
+        self.carries_canary = False
         self.state = FeedState.DISCONNECTED
         self.since_ns: int | None = None
         self.policy = policy or FeedPolicy()
+        self._gate = gate or AccountGate()
         self._random_fraction = random_fraction
         self._failures = 0
         self._refusals = 0
         self._drops_without_data = 0
         self._opened_ns = 0
         self._last_data_ns: int | None = None
+        self._has_heard_canary = False
         self._useful_since_ns: int | None = None
         self._market_open_since_ns: int | None = None
         self._retry: Retry | None = None
@@ -138,6 +151,11 @@ class FeedConnection:
     @property
     def is_live(self) -> bool:
         return self.state is FeedState.LIVE
+
+    @property
+    def has_heard_canary(self) -> bool:
+        """On this connection."""
+        return self._has_heard_canary
 
     @property
     def failures(self) -> int:
@@ -148,6 +166,7 @@ class FeedConnection:
         """The socket is about to be opened. Raises BugError when one is open."""
         self._fire(Trigger.CONNECT, now)
         self._last_data_ns = None
+        self._has_heard_canary = False
         self._useful_since_ns = None
         self._retry = None
 
@@ -171,6 +190,11 @@ class FeedConnection:
             self._useful_since_ns = now
         elif now - self._useful_since_ns >= self.policy.useful_ns:
             self._failures = self._refusals = 0
+            self._gate.recovered(self._opened_ns)
+
+    def canary_heard(self) -> None:
+        """The canary itself gave a price. Cheap; call `data_received` as well."""
+        self._has_heard_canary = True
 
     def market(self, now: int, *, is_open: bool) -> None:
         """The session opened or closed. Silence is measured from the opening at the earliest."""
@@ -194,10 +218,16 @@ class FeedConnection:
         if not self.is_silent(now):
             return Silence.FINE
         self._fire(Trigger.SILENCE, now)
-        return Silence.DEAD if self.silent_ns(now) >= self.policy.reconnect_after_ns else Silence.STALE
+        return Silence.DEAD if self.silent_ns(now) >= self._give_up_after_ns else Silence.STALE
 
-    def closed(self, now: int, reason: str) -> Retry:
-        """The connection ended, or could not be made, without a code that says why.
+    @property
+    def _give_up_after_ns(self) -> int:
+        # A canary that stays mute while others tick was not subscribed after all: its silence proves nothing.
+        is_telling = self.carries_canary and (self._has_heard_canary or self._last_data_ns is None)
+        return self.policy.reconnect_after_ns if is_telling else self.policy.quiet_reconnect_after_ns
+
+    def closed(self, now: int, reason: str, alert: str = "") -> Retry:
+        """The connection ended, or could not be made, without a code that says why. `alert`: what a person must know of it.
 
         After a refusal, or when told twice, the answer is the one already given.
         """
@@ -207,23 +237,31 @@ class FeedConnection:
         if self._last_data_ns is None:
             self._drops_without_data += 1
         check_token = self._drops_without_data >= self.policy.dead_token_after_drops
-        self._retry = Retry(self._backed_off(), reason, check_token=check_token)
+        self._retry = Retry(self._backed_off(), reason, check_token=check_token, alert=alert)
         return self._retry
 
-    def refused_http(self, status: int, now: int) -> Retry:
-        """The server answered the upgrade with this HTTP status instead of 101."""
-        return self._refuse(remedy_of_http(status), f"HTTP {status} instead of a WebSocket", now)
+    def refused_http(self, status: int, now: int, retry_after_s: int = 0) -> Retry:
+        """The server answered the upgrade with this HTTP status instead of 101. `retry_after_s`: its header, 0 for none.
+
+        A longer wait than `longest_retry_after_ns` is not believed: a session has only so many hours.
+        """
+        at_least_ns = min(retry_after_s * NS_PER_S, self.policy.longest_retry_after_ns)
+        return self._refuse(remedy_of_http(status), f"HTTP {status} instead of a WebSocket", now, at_least_ns)
 
     def disconnect_code(self, code: int, now: int) -> Retry:
         """A disconnect packet arrived (code 50) with this reason. Close the socket; `closed` then repeats the answer."""
         return self._refuse(remedy_of_code(code), f"disconnect {code}: {REASONS.get(code, 'not documented')}", now)
 
-    def _refuse(self, remedy: Remedy, reason: str, now: int) -> Retry:
+    def _refuse(self, remedy: Remedy, reason: str, now: int, at_least_ns: int = 0) -> Retry:
         was_refused = self.state is FeedState.REFUSED
         self._fire(Trigger.REFUSAL if remedy.is_refusal else Trigger.CLOSED, now)
         if self._retry is not None and (was_refused or not remedy.is_refusal):
             return self._retry
-        delay_ns = max(self._backed_off(), remedy.delay_ns(self._refusals))
+        if remedy.is_account_wide:
+            wait_ns = self._gate.refused(remedy, now, at_least_ns, self._random_fraction())
+        else:
+            wait_ns = max(remedy.delay_ns(self._refusals), at_least_ns)
+        delay_ns = max(self._backed_off(), wait_ns)
         if remedy.is_refusal:
             self._refusals += 1
         self._retry = Retry(

@@ -92,7 +92,10 @@ _FIRST_REAL_TIME: Final = 946_684_800
 
 @dataclass(slots=True)
 class DecodeCounts:
-    """What the decoder met since the start. `bad_prices`: negative, not finite or absurd; a zero only says no trade."""
+    """What the decoder met since the start.
+
+    `bad_prices`: negative, not finite or absurd, as last price or on a side of the book that has size; a zero says nothing.
+    """
 
     packets: int = 0
     unknown: int = 0
@@ -210,13 +213,18 @@ def _full(raw: bytes, counts: DecodeCounts) -> FullPacket:
             segment << 32 | security_id,
             round(rupees * 100) if LEAST_RUPEES < rupees <= MOST_RUPEES else _counted_price(rupees, counts),
             time - IST_OFFSET_S if time >= _FIRST_REAL_TIME else None,
-            round(bid * 100) if has_bid else None,
-            round(ask * 100) if has_ask else None,
+            round(bid * 100) if has_bid else _no_side(bid_size, bid, counts),
+            round(ask * 100) if has_ask else _no_side(ask_size, ask, counts),
             bid_size if has_bid else 0,
             ask_size if has_ask else 0,
             raw,
         ),
     )
+
+
+def _no_side(size: int, rupees: float, counts: DecodeCounts) -> Paise | None:
+    """A side of the book whose price is none: with size behind it that is counted, an empty side is not."""
+    return _counted_price(rupees, counts) if size else None
 
 
 def _counted_price(rupees: float, counts: DecodeCounts) -> Paise | None:

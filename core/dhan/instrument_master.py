@@ -7,98 +7,32 @@ import gzip
 import io
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from core.dhan.master_columns import NONE_WORDS, USUAL_STARTS, Places, places_of
 from core.dhan.segments import SEGMENT_OF_EXCHANGE
+from core.dhan.underlyings import EXCHANGE_OF, INDEX, SHARE, SPOT_PREFIXES, Underlyings, with_underlyings
 from core.model.errors import DecodeError
 from core.model.instrument import Instrument, InstrumentKey, Right, Segment
 from core.model.money import paise_from_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from collections.abc import Set as AbstractSet
 
     from core.model.money import Paise
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _NAMED_PROBLEMS: Final = 20
 _FEW: Final = 16
-_NONE_WORDS: Final = frozenset({"", "NA", "XX", "0001-01-01", "0001-01-01 00:00:00"})
+_SPOT: Final = frozenset({INDEX, SHARE})
 _NUMBER: Final = re.compile(r"[+-]?\d{1,12}(\.\d{0,12})?", re.ASCII)
-
-
-class Columns(NamedTuple):
-    """The header names of one kind of file; "" where that kind has no such column."""
-
-    exchange: str
-    segment: str
-    security_id: str
-    symbol: str
-    instrument: str
-    underlying: str
-    lot: str
-    tick: str
-    expiry: str
-    strike: str
-    right: str
-    upper_limit: str = ""
-    lower_limit: str = ""
-    freeze: str = ""
-
-
-DETAILED: Final = Columns(
-    "EXCH_ID",
-    "SEGMENT",
-    "SECURITY_ID",
-    "SYMBOL_NAME",
-    "INSTRUMENT",
-    "UNDERLYING_SYMBOL",
-    "LOT_SIZE",
-    "TICK_SIZE",
-    "SM_EXPIRY_DATE",
-    "STRIKE_PRICE",
-    "OPTION_TYPE",
-    "SM_UPPER_LIMIT",
-    "SM_LOWER_LIMIT",
-    "SM_FREEZE_QTY",
-)
-COMPACT: Final = Columns(
-    "SEM_EXM_EXCH_ID",
-    "SEM_SEGMENT",
-    "SEM_SMST_SECURITY_ID",
-    "SEM_TRADING_SYMBOL",
-    "SEM_INSTRUMENT_NAME",
-    "",
-    "SEM_LOT_UNITS",
-    "SEM_TICK_SIZE",
-    "SEM_EXPIRY_DATE",
-    "SEM_STRIKE_PRICE",
-    "SEM_OPTION_TYPE",
-)
-
-
-class Places(NamedTuple):
-    """Where the columns are in a row; None for one that the file may lack and does."""
-
-    exchange: int
-    segment: int
-    security_id: int
-    symbol: int
-    instrument: int
-    underlying: int | None
-    lot: int
-    tick: int
-    expiry: int
-    strike: int
-    right: int
-    upper_limit: int | None
-    lower_limit: int | None
-    freeze: int | None
-
-
-_OPTIONAL: Final = frozenset({"", "SM_UPPER_LIMIT", "SM_LOWER_LIMIT", "SM_FREEZE_QTY"})
+_PLACES_OF: Final = {
+    segment: [place for place, found in SEGMENT_OF_EXCHANGE.items() if found is segment] for segment in Segment
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +46,7 @@ class InstrumentMaster:
     bad_rows: int
     skipped_rows: int
     problems: tuple[str, ...]
+    underlyings: Underlyings = field(default_factory=Underlyings, compare=False, repr=False)
 
 
 def decode_master(data: bytes) -> str:
@@ -139,26 +74,47 @@ def parse_master(text: str, wanted: Collection[InstrumentKey] | None = None) -> 
     Raises:
         DecodeError: the header lacks a required column, which the message names.
     """
-    if wanted is not None and len(wanted) <= _FEW:
-        found = _parsed(_lines_about(text, {str(key.security_id) for key in wanted}), wanted)
+    if wanted is not None and len(wanted) <= _FEW and text.startswith(USUAL_STARTS):
+        found = _parsed(_lines_about(text, wanted), wanted)
         if found.instruments.keys() >= set(wanted):
-            return found
-    return _parsed(text, wanted)
+            names = {x.underlying for x in found.instruments.values() if x.key.segment in EXCHANGE_OF}
+            spot = _parsed(_header(text) + "".join(spot_lines(text, names)), ())
+            return replace(found, instruments=with_underlyings(found.instruments, spot.underlyings))
+    found = _parsed(text, wanted)
+    return replace(found, instruments=with_underlyings(found.instruments, found.underlyings))
 
 
-def _lines_about(text: str, ids: Collection[str]) -> str:
-    """The header and every line that holds one of the ids as a field. Looking for text is much faster than taking it apart.
+def _lines_about(text: str, wanted: Collection[InstrumentKey]) -> str:
+    """The header and every line about one of the keys. Looking for text is much faster than taking it apart.
 
     A new contract must not wait for 250,000 rows: they take some 2 s.
     """
-    starts: set[int] = set()
-    for each in ids:
-        for form in (f",{each},", f",{each}\n", f",{each}\r", f'"{each}"', f"\n{each},"):
-            at = text.find(form)
-            while at >= 0:
-                starts.add(text.rfind("\n", 0, at + 1) + 1)
-                at = text.find(form, at + 1)
-    return "".join(_line_from(text, start) for start in sorted(starts | {0}))
+    needles = [
+        f"{exchange},{letter},{key.security_id}," for key in wanted for exchange, letter in _PLACES_OF[key.segment]
+    ]
+    starts = sorted({start for needle in needles for start in _line_starts(text, needle)})
+    return _header(text) + "".join(_line_from(text, start) for start in starts)
+
+
+def spot_lines(text: str, names: AbstractSet[str] | None = None) -> Iterator[str]:
+    """The lines of indices and shares, where the file has the usual order; with `names` those that hold one as a field."""
+    for prefix in SPOT_PREFIXES if names is None or names else ():
+        for start in _line_starts(text, prefix):
+            line = _line_from(text, start)
+            if names is None or not names.isdisjoint(line.split(",")):
+                yield line
+
+
+def _line_starts(text: str, prefix: str) -> Iterator[int]:
+    needle = f"\n{prefix}"
+    at = text.find(needle)
+    while at >= 0:
+        yield at + 1
+        at = text.find(needle, at + 1)
+
+
+def _header(text: str) -> str:
+    return _line_from(text, 0)
 
 
 def _line_from(text: str, start: int) -> str:
@@ -169,44 +125,23 @@ def _line_from(text: str, start: int) -> str:
 def _parsed(text: str, wanted: Collection[InstrumentKey] | None) -> InstrumentMaster:
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
-        places = _places(next(reader, []))
+        places = places_of(next(reader, []))
         return _read(reader, places, None if wanted is None else frozenset(wanted))
     except csv.Error as error:
         raise DecodeError(f"instrument master: expected CSV, failed at line {reader.line_num}: {error}") from None
 
 
-def _places(header: list[str]) -> Places:
-    found = {name.strip(): place for place, name in enumerate(header) if name.strip()}
-    columns = DETAILED if DETAILED.security_id in found else COMPACT
-    missing = [name for name in columns if name not in found and name not in _OPTIONAL]
-    if missing:
-        raise DecodeError(f"instrument master: expected the columns {', '.join(missing)}, the header lacks them")
-    return Places(
-        exchange=found[columns.exchange],
-        segment=found[columns.segment],
-        security_id=found[columns.security_id],
-        symbol=found[columns.symbol],
-        instrument=found[columns.instrument],
-        underlying=found.get(columns.underlying),
-        lot=found[columns.lot],
-        tick=found[columns.tick],
-        expiry=found[columns.expiry],
-        strike=found[columns.strike],
-        right=found[columns.right],
-        upper_limit=found.get(columns.upper_limit),
-        lower_limit=found.get(columns.lower_limit),
-        freeze=found.get(columns.freeze),
-    )
-
-
 def _read(rows: Iterator[list[str]], places: Places, wanted: frozenset[InstrumentKey] | None) -> InstrumentMaster:
     instruments: dict[InstrumentKey, Instrument] = {}
     problems: list[str] = []
+    underlyings = Underlyings()
     bad = skipped = 0
     exchange_at, segment_at, id_at = places.exchange, places.segment, places.security_id
     wanted_ids = None if wanted is None else {str(key.security_id) for key in wanted}
     for number, row in enumerate(rows, start=2):
         try:
+            if row[segment_at] in _SPOT:
+                _note_spot(underlyings, row, places)
             if wanted_ids is not None and row[id_at] not in wanted_ids:
                 continue
             segment = SEGMENT_OF_EXCHANGE.get((row[exchange_at], row[segment_at]))
@@ -223,7 +158,17 @@ def _read(rows: Iterator[list[str]], places: Places, wanted: frozenset[Instrumen
             if len(problems) < _NAMED_PROBLEMS:
                 what = error if isinstance(error, ValueError) else f"expected all columns, received {len(row)}"
                 problems.append(f"row {number}: {what}")
-    return InstrumentMaster(instruments, bad, skipped, tuple(problems))
+    return InstrumentMaster(instruments, bad, skipped, tuple(problems), underlyings)
+
+
+def _note_spot(underlyings: Underlyings, row: list[str], places: Places) -> None:
+    """An index or a share, which a derivative may name as its underlying. Rows with too few columns are no use."""
+    if len(row) <= max(place for place in places[:6] if place is not None):
+        return
+    names = (row[places.symbol].strip(), "" if places.underlying is None else row[places.underlying].strip())
+    place = (row[places.exchange], row[places.segment], row[places.security_id])
+    series = row[places.series].strip() if places.series is not None and places.series < len(row) else ""
+    underlyings.note(place, tuple(name for name in names if name not in NONE_WORDS), series)
 
 
 def _instrument(key: InstrumentKey, row: list[str], places: Places) -> Instrument:
@@ -259,7 +204,7 @@ def _right(word: str) -> Right | None:
 
 def _underlying(row: list[str], places: Places, symbol: str) -> str:
     """The underlying's name: its own column, or the trading symbol without month, strike and right."""
-    if places.underlying is not None and (named := row[places.underlying].strip()) not in _NONE_WORDS:
+    if places.underlying is not None and (named := row[places.underlying].strip()) not in NONE_WORDS:
         return named
     kind = row[places.instrument].strip()
     if kind.startswith("OPT"):
@@ -289,7 +234,7 @@ def _amount(row: list[str], place: int | None) -> Paise | None:
 def _decimal(word: str) -> Decimal | None:
     """A plain number; None for an empty or placeholder cell. Raises ValueError for anything else."""
     stripped = word.strip()
-    if stripped in _NONE_WORDS:
+    if stripped in NONE_WORDS:
         return None
     if _NUMBER.fullmatch(stripped) is None:
         raise ValueError(f"expected a number, received {stripped[:20]!r}")
@@ -299,4 +244,4 @@ def _decimal(word: str) -> Decimal | None:
 def _expiry(word: str) -> date | None:
     """The day of "2026-11-24" or "2026-11-24 14:30:00". The time is not the end of trading (7.2)."""
     stripped = word.strip()
-    return None if stripped in _NONE_WORDS else date.fromisoformat(stripped[:10])
+    return None if stripped in NONE_WORDS else date.fromisoformat(stripped[:10])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from core.dhan.json_fields import Fields, fields_of, loads, optional_text, rows_of, text
+from core.dhan.token import read_claims
 from core.model.errors import DecodeError
 from core.model.session_time import IST
 
@@ -30,9 +31,12 @@ class StaticIp:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A new access token. `expires_at` in UTC seconds, None when unreadable. The token is kept out of the repr."""
+    """A new access token. `expires_at` in UTC seconds, None when unreadable. The token is kept out of the repr.
 
-    client_id: str
+    `client_id` None when the answer does not say: the old token is dead by now, so the new one is not thrown away for that.
+    """
+
+    client_id: str | None
     access_token: str = field(repr=False)
     expires_at: int | None
 
@@ -61,16 +65,20 @@ def parse_static_ip(body: bytes) -> StaticIp:
 
 
 def parse_token(body: bytes) -> IssuedToken:
-    """The token object of every way to obtain one. Raises DecodeError without any part of the token."""
+    """The token object of every way to obtain one. Raises DecodeError without any part of the token.
+
+    The expiry that the token itself states goes before that of the object around it.
+    """
     row = fields_of(loads(body), "token")
     token = row.get("accessToken")
     if not isinstance(token, str) or not token:
         raise DecodeError("token: accessToken: expected text, received nothing usable")
-    expiry = optional_text(row, "expiryTime")
+    claims = read_claims(token)
+    stated = None if claims is None else claims.expires_at
     return IssuedToken(
-        client_id=text(row, "dhanClientId", "token"),
+        client_id=optional_text(row, "dhanClientId") or None,
         access_token=token,
-        expires_at=_utc_seconds(expiry.split(".", maxsplit=1)[0], "%Y-%m-%dT%H:%M:%S"),
+        expires_at=_iso_seconds(optional_text(row, "expiryTime")) if stated is None else stated,
     )
 
 
@@ -88,6 +96,15 @@ def _is_active(word: str) -> bool | None:
             return False
         case _:
             return None
+
+
+def _iso_seconds(text: str) -> int | None:
+    """Without a zone it is Indian time. Seen with and without a fraction, and with an offset."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=IST)).timestamp())
 
 
 def _utc_seconds(ist: str, layout: str) -> int | None:

@@ -37,5 +37,13 @@ def read_claims(token: str) -> TokenClaims | None:
     )
 
 
+def says_too_soon(message: str) -> bool:
+    """Whether a refused request for a token was only too early: "Token can be generated once every 2 minutes", HTTP 200.
+
+    Seen live by others (2026), in no document. Everything else that refuses one speaks of the PIN, the code or the account.
+    """
+    return "once every" in message.lower()
+
+
 def _padded(part: str) -> str:
     return part + "=" * (-len(part) % 4)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from core.exits.profit_and_loss import best_side_pnl
 from core.exits.quote_check import is_clean, is_two_sided
+from core.model.market import QuoteSource, mark_of
 
 if TYPE_CHECKING:
     from core.exits.quote_check import QuoteLimits
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.model.money import Paise
-    from core.position_cache_manager import BookedPosition
+    from core.position_cache_manager import Backlog, BookedPosition
 
 
 class Breach:
@@ -26,13 +27,13 @@ class Breach:
         self.since_ns = since_ns
         self.tick_ns = None if ticked is None else since_ns
         self._updates = tuple(slot.updates - (1 if slot.key == ticked else 0) for slot in booked.slots)
-        self._first = tuple(slot.quote for slot in booked.slots)
+        self._first = tuple(_print_of(slot.quote) for slot in booked.slots)
         self._distinct = [False] * len(booked.slots)
 
     def note_updates(self) -> None:
         """Look at the newest quotes. Call on every evaluation that still breaches."""
         for leg, slot in enumerate(self._booked.slots):
-            if not self._distinct[leg] and _content(slot.quote) != _content(self._first[leg]):
+            if not self._distinct[leg] and _print_of(slot.quote) != self._first[leg]:
                 self._distinct[leg] = True
 
     def is_settled(self) -> bool:
@@ -41,30 +42,53 @@ class Breach:
         return len(slots) == 1 or all(slot.updates > before for slot, before in zip(slots, self._updates, strict=True))
 
     def is_repeated(self, suspects: tuple[int, ...]) -> bool:
-        """Each suspect leg has shown a second, different quote while the breach stood. A repeated packet is no witness."""
-        return all(self._distinct[leg] for leg in suspects)
+        """Each suspect leg has shown a second, different print (price or second of a trade) while the breach stood.
+
+        A repeated packet is no witness, nor is a book that moves around the one print which began the breach (fault F12):
+        what a book can tell is asked of its best side. What came out of a backlog is no witness of anything.
+        """
+        slots, backlog = self._booked.slots, self._booked.backlog
+        return all(self._distinct[leg] and not _is_held(slots[leg].quote, backlog) for leg in suspects)
 
 
 def pnl_at_best_side(booked: BookedPosition) -> Paise | None:
-    """P&L with longs at the ask and shorts at the bid. None unless every leg's newest quote is two-sided."""
-    quotes = {slot.key: slot.quote for slot in booked.slots if slot.quote is not None and is_two_sided(slot.quote)}
+    """P&L with longs at the ask and shorts at the bid.
+
+    None unless every leg's newest quote is two-sided and out of no backlog.
+    """
+    quotes: dict[InstrumentKey, Quote] = {}
+    for slot in booked.slots:
+        quote = slot.quote
+        if quote is None or not is_two_sided(quote) or booked.backlog.holds(quote):
+            return None
+        quotes[slot.key] = quote
     return best_side_pnl(booked.position, quotes, booked.realised)
 
 
 def suspect_legs(booked: BookedPosition, limits: QuoteLimits) -> tuple[int, ...]:
-    """Indexes of the legs whose newest quote was not clean when it arrived, or that have none."""
+    """Indexes of the legs whose newest quote was not clean when it arrived, came out of a backlog, or that have none.
+
+    A packet that repeats the one before is judged as that one: against the newest quote that said something else.
+    """
     suspects: list[int] = []
     for index, (leg, slot) in enumerate(zip(booked.position.legs, booked.slots, strict=True)):
-        quote = slot.quote
-        if quote is None:
+        quote, previous = slot.quote, slot.previous
+        if quote is None or booked.backlog.holds(quote):
             suspects.append(index)
             continue
-        age_ns = quote.received_ns - slot.previous_ns
-        if not is_clean(quote, slot.previous_mark, age_ns, leg.instrument.tick, limits):
+        before, age_ns = None, 0
+        if previous is not None and previous.source is not QuoteSource.CACHE:
+            before = mark_of(previous.last, previous.bid, previous.ask)
+            age_ns = quote.received_ns - previous.received_ns
+        if not is_clean(quote, before, age_ns, leg.instrument.tick, limits):
             suspects.append(index)
     return tuple(suspects)
 
 
-def _content(quote: Quote | None) -> tuple[object, ...] | None:
-    """What the exchange said, without when and how we heard it."""
-    return None if quote is None else tuple(quote[:7])
+def _print_of(quote: Quote | None) -> tuple[Paise, int | None] | None:
+    """The trade that a quote tells of: its price and second. A book may move around it many times."""
+    return None if quote is None else (quote.last, quote.exchange_time)
+
+
+def _is_held(quote: Quote | None, backlog: Backlog) -> bool:
+    return quote is not None and backlog.holds(quote)

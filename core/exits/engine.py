@@ -9,6 +9,7 @@ from core.exits import broker_words, exit_desk
 from core.exits.broker_watch import BrokerWatch
 from core.exits.closed_parts import ClosedParts, row_units_of
 from core.exits.desk_state import DeskState
+from core.exits.engine_words import nothing_closed, with_prices
 from core.exits.exit_finish import alert_record
 from core.exits.order_plan import exit_id_of
 from core.exits.own_signals import operator_signal, outside_signal
@@ -20,6 +21,7 @@ from core.model import events as ev
 from core.model.commands import Alert, Command, RecordExit, Severity
 from core.model.exit_levels import FULL_EXITS
 from core.model.journal_records import RowsWritten
+from core.model.market import QuoteSource
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode, Signal
 from core.position_cache_manager import OPEN_BOUND
@@ -108,12 +110,13 @@ class Engine:
         for booked in self.cache.apply(quote):
             guard = self.guards.get(booked.position.strategy_id)
             if guard is not None:
+                booked.backlog.note_quote(quote.received_ns)
                 self._take(guard, guard.on_quote(quote), quote.received_ns)
         if quote.key in self.desk.awaited_keys:
             self._advance(quote.received_ns)
         return self._drain() if self.desk.out else _NO_COMMANDS
 
-    def handle(self, event: ev.Event) -> tuple[Command, ...]:  # noqa: C901, PLR0912  one line per fact of the closed union
+    def handle(self, event: ev.Event) -> tuple[Command, ...]:  # noqa: C901, PLR0912, PLR0915  one line per fact of the closed union
         match event:
             case ev.QuoteArrived(quote):
                 return self.on_quote(quote)
@@ -127,6 +130,8 @@ class Engine:
                 self.desk.feed_live = event.is_live
             case ev.PricesDoubted():
                 self._on_doubted(event)
+            case ev.LoopStalled():
+                self.cache.backlog.begin(event.at_ns, event.lasted_ns)
             case ev.OrderPosted():
                 broker_words.on_posted(self.desk, event)
             case ev.OrderAccepted():
@@ -166,8 +171,9 @@ class Engine:
             running.decided_ns = at_ns
 
     def _quote_of(self, key: InstrumentKey) -> Quote | None:
+        """What orders are priced by: never a cached price."""
         slot = self.cache.slot_of(key)
-        return None if slot is None else slot.quote
+        return None if slot is None or slot.quote is None or slot.quote.source is QuoteSource.CACHE else slot.quote
 
     def _drain(self) -> tuple[Command, ...]:
         commands = tuple(self.desk.out)
@@ -177,6 +183,7 @@ class Engine:
 
     def _on_time(self, event: ev.TimePassed) -> None:
         ist = ist_datetime(event.utc_ns)
+        self.cache.backlog.note_time(event.at_ns)
         desk = self.desk
         desk.session_open, desk.utc_ns, desk.ist_time = event.session_open, event.utc_ns, ist.time()
         for strategy_id, due in list(self._deadlines.items()):
@@ -215,7 +222,7 @@ class Engine:
     def _take(self, guard: PositionGuard, signal: Signal | None, at_ns: int) -> None:
         strategy_id = guard.booked.position.strategy_id
         if signal is not None and not self.desk.stopping:
-            self._fire(signal, guard.booked.position, at_ns)
+            self._fire(with_prices(signal, guard.booked, self.desk.utc_ns), guard.booked.position, at_ns)
         elif guard.next_deadline_ns is not None:
             self._deadlines[strategy_id] = guard.next_deadline_ns
             self.has_new_deadline = True
@@ -262,12 +269,7 @@ class Engine:
 
     def _tell_only(self, signal: Signal, position: Position, at_ns: int) -> None:
         """A level that closes nothing, or a share of what cannot be split, is an alert; the other levels go on."""
-        name, asked = f"{position.strategy_name} ({position.strategy_id})", signal.action.value
-        subject, why = f"{name}: {asked}", f"{asked} is all that is asked for"
-        if signal.action in PERCENT_OF:
-            subject, why = f"{name} is too small to split", f"{asked} of it is no whole number of lots"
-        text = f"{signal.reason}; {why}: nothing is closed at this level"
-        self.desk.say(Alert(Severity.WARNING, subject, text))
+        self.desk.say(nothing_closed(signal, position))
         self._closed.mark_fired(position.strategy_id, signal.rule, signal.threshold)
         self._guard(replace(self._opened[position.strategy_id], at_ns=at_ns))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from core.exits.profit_and_loss import pnl_percent
 from core.exits.rules import PRICE_RULES, TIME_RULES
+from core.exits.safe_to_trade import Hindrance, Reason
 from core.model.exit_levels import Action, LevelSource, Rule, Urgency
 from core.model.money import rupees_text
 from core.model.session_time import NS_PER_S
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 
     from core.exits.breach import Breach
     from core.exits.rules import RuleFacts, Verdict
-    from core.model.instrument import InstrumentKey
+    from core.exits.safe_to_trade import SafeToTrade
     from core.model.money import Paise
-    from core.position_cache_manager import BookedPosition, InstrumentSlot
+    from core.position_cache_manager import BookedPosition
 
+_CLOSED: Final = Reason(Hindrance.CLOSED)
 NOTHING_FIRES: Final = "No exit conditions triggered"
 HIGH_SHARE: Final = 0.8
 MEDIUM_SHARE: Final = 0.6
@@ -53,8 +55,7 @@ def assess(
     facts: RuleFacts,
     breaches: Mapping[Rule, Breach],
     *,
-    session_open: bool | None,
-    stale: tuple[InstrumentKey, ...],
+    safe: SafeToTrade,
     suspects: tuple[int, ...],
     now_ns: int,
     started_ns: int | None,
@@ -62,14 +63,14 @@ def assess(
     pnl = booked.pnl
     used = _stop_used(facts, pnl)
     action, urgency, reason = Action.MONITOR, _urgency_of(used), NOTHING_FIRES
-    unprotected = _why_unprotected(booked, facts, stale, now_ns, started_ns)
-    waiting = _due(facts, pnl) if session_open is not True else None
+    unprotected = why_unprotected(facts, safe, now_ns, started_ns)
+    waiting = None if safe.is_session_open else _due(facts, pnl)
     breached = next((rule for rule in PRICE_RULES if rule.rule in breaches), None)
     if unprotected is not None:
         urgency, reason = Urgency.HIGH, f"unprotected: {unprotected}"
     elif waiting is not None:
-        closed = "the market is closed" if session_open is False else "whether the market is open is not known"
-        action, urgency, reason = waiting.action, waiting.urgency, f"{waiting.reason}; waiting, {closed}"
+        action, urgency = waiting.action, waiting.urgency
+        reason = f"{waiting.reason}; waiting, {safe.reasons[0].what.value}"
     elif breached is not None:
         is_settled = breaches[breached.rule].is_settled()
         what = "the spread to settle" if not is_settled or not suspects else "a second quote"
@@ -132,27 +133,28 @@ def _due(facts: RuleFacts, pnl: Paise | None) -> Verdict | None:
     return next((verdict for rule in TIME_RULES if (verdict := rule.check(facts)) is not None), None)
 
 
-def _why_unprotected(
-    booked: BookedPosition,
-    facts: RuleFacts,
-    stale: tuple[InstrumentKey, ...],
-    now_ns: int,
-    started_ns: int | None,
-) -> str | None:
-    for leg, slot in zip(booked.position.legs, booked.slots, strict=True):
-        if slot.quote is None:
-            return f"no price for {slot.key}{_for_so_long(started_ns, now_ns)}"
-        if leg.entry is None:
-            return f"the entry price of {slot.key} is not known yet"
-        if slot.key in stale:
-            return f"no fresh price for {slot.key}{_for_so_long(_received_ns(slot), now_ns)}"
+def why_unprotected(facts: RuleFacts, safe: SafeToTrade, now_ns: int, started_ns: int | None) -> str | None:
+    """Why the stop loss would not fire now, for a trader; None when it would."""
+    is_closed = safe.reasons[:1] == (_CLOSED,)
+    for reason in safe.reasons:
+        # Prices stand still while the market is closed: an old one is no fault, and nothing can be done about it.
+        if reason.key is not None and not (is_closed and reason.what is Hindrance.STALE):
+            return _reason_text(reason, now_ns, started_ns)
     if facts.levels.stop is None:
         return "no stop loss is in force"
     return None
 
 
-def _received_ns(slot: InstrumentSlot) -> int | None:
-    return None if slot.quote is None else slot.quote.received_ns
+def _reason_text(reason: Reason, now_ns: int, started_ns: int | None) -> str:
+    match reason.what:
+        case Hindrance.NO_ENTRY:
+            return f"the entry price of {reason.key} is not known yet"
+        case Hindrance.NO_PRICE:
+            return f"no price for {reason.key}{_for_so_long(started_ns, now_ns)}"
+        case Hindrance.SAVED_PRICE:
+            return f"only a saved price for {reason.key}, none of the market yet"
+        case _:
+            return f"no fresh price for {reason.key}{_for_so_long(reason.since_ns, now_ns)}"
 
 
 def _for_so_long(since_ns: int | None, now_ns: int) -> str:

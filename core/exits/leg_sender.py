@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.exits.desk_state import AttemptRef
 from core.exits.exit_finish import shorts_are_over
 from core.exits.exit_lifecycle import EXIT_TRANSITIONS, ExitTrigger, LegState, fire
 from core.exits.order_gate import closable_quantity
-from core.exits.order_plan import correlation_id_of, limit_price, slice_quantity
+from core.exits.order_plan import correlation_id_of, has_other_side, limit_price, slice_quantity
 from core.exits.running_exit import Attempt
 from core.model.commands import RequestQuotes, Severity, SubmitOrder
 from core.model.exit_levels import Rule, Urgency
 from core.model.journal_records import AttemptPrepared, ExitHalted
-from core.model.orders import OrderIntent, Validity
+from core.model.orders import OrderIntent, Side, Validity
 from core.model.position import Product
-from core.model.session_time import NS_PER_MS
+from core.model.session_time import NS_PER_MS, NS_PER_S
 from core.model.signals import Mode
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from core.exits.running_exit import RunningExit, RunningLeg
     from core.model.market import Quote
     from core.model.position import HoldingKey, PositionReport
+
+BLIND_EVERY_NS: Final = 60 * NS_PER_S
+"""How often an order goes out on quotes that show no book at all, in case they are of a kind that carries none."""
 
 
 def send_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> None:
@@ -36,7 +39,7 @@ def send_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int)
     if wanted <= 0:
         return
     quote = _usable_quote(desk, running, leg, at_ns)
-    if quote is None:
+    if quote is None or not _can_trade(desk, running, leg, quote, at_ns):
         return
     is_new_round = not leg.live
     if _send_slices(desk, running, leg, wanted, quote, at_ns) and is_new_round:
@@ -137,6 +140,30 @@ def _usable_quote(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns:
         leg.quote_asked_ns = None
     desk.wake_at(max(waited_until, at_ns + NS_PER_MS))
     return None
+
+
+def _can_trade(desk: DeskState, running: RunningExit, leg: RunningLeg, quote: Quote, at_ns: int) -> bool:
+    """False while nobody is on the other side (a halt, a price band, an empty book): an order would only burn an attempt.
+
+    REST is asked every `quote_wait_ms`, and the first quote with that side resumes the exit (fault F29). Without any book
+    one order goes out all the same, and one more every `BLIND_EVERY_NS`.
+    """
+    if has_other_side(leg.side, quote):
+        return True
+    is_blind = quote.bid is None and quote.ask is None
+    if is_blind and (not leg.attempts or at_ns - leg.last_change_ns >= BLIND_EVERY_NS):
+        return True
+    instrument, wait_ns = leg.leg.instrument, desk.settings.quote_wait_ms * NS_PER_MS
+    desk.awaited_keys.add(instrument.key)
+    if leg.quote_asked_ns is None or at_ns >= leg.quote_asked_ns + wait_ns:
+        if leg.quote_asked_ns is not None:
+            missing = "ask" if leg.side is Side.BUY else "bid"
+            text = f"{leg.remaining} units to {leg.side.value}, and the book has no {missing}: the exit waits for one"
+            desk.alert(running, Severity.PAGE, f"nobody to trade {instrument.symbol} with", text)
+        leg.quote_asked_ns = at_ns
+        desk.say(RequestQuotes((instrument.key,)))
+    desk.wake_at(leg.quote_asked_ns + wait_ns)
+    return False
 
 
 def _send_slices(desk: DeskState, running: RunningExit, leg: RunningLeg, wanted: int, quote: Quote, at_ns: int) -> bool:

@@ -45,6 +45,11 @@ def short_legs(position: Position) -> tuple[int, ...]:
     return tuple(i for i, leg in enumerate(position.legs) if leg.units < 0)
 
 
+def has_other_side(side: Side, quote: Quote) -> bool:
+    """Somebody offers what an order of this side would take: an ask for BUY, a bid for SELL."""
+    return (quote.ask if side is Side.BUY else quote.bid) is not None
+
+
 def slice_quantity(wanted: int, instrument: Instrument) -> int:
     """The next order's quantity in units: at most the freeze limit, whole lots unless the rest is smaller than a lot.
 

@@ -11,7 +11,8 @@ How exit_rules is read here:
 - A profit target fires on clean P&L only; its settling time runs from the breach, clean or not.
 - The peak rises, and the trailing stop arms, on clean P&L only, as evaluated: a spike must not lift the stop. Arming at 0
   means armed from entry with a peak of 0. A remembered peak below the arming level does not arm.
-- Price rules need: session known to be open, P&L known, no stale leg. When one is missing, breaches are forgotten.
+- Price rules need it to be safe to trade (`safe_to_trade`): session known to be open, P&L known, every leg's price believed.
+  When it is not, breaches are forgotten.
 - Time rules need a session known to be open too; no price. They are looked at when the clock is told, not on ticks.
 - The theta exit is judged like a stop at P&L 0 that has no hard multiple.
 """
@@ -22,12 +23,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.exits.breach import Breach, pnl_at_best_side, suspect_legs
-from core.exits.explain import assess, list_thresholds
+from core.exits.explain import assess, list_thresholds, why_unprotected
 from core.exits.guard_settings import GuardSettings
 from core.exits.precedence import pick
 from core.exits.profit_and_loss import days_to_expiry
 from core.exits.rules import PRICE_RULES, TIME_RULES, RuleFacts, armed_peak
-from core.model.session_time import NS_PER_MS, NS_PER_S
+from core.exits.safe_to_trade import MarkTrust, safe_to_trade
+from core.model.session_time import NS_PER_MS
 from core.model.signals import Signal
 from core.position_cache_manager import OPEN_BOUND
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from core.exits.explain import Assessment, Threshold
     from core.exits.rules import PriceRule, Verdict
+    from core.exits.safe_to_trade import SafeToTrade
     from core.model.exit_levels import ExitLevels, Rule
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
@@ -54,11 +57,10 @@ class PositionGuard:
     __slots__ = (
         "_breaches",
         "_date",
-        "_distrusted",
         "_facts",
         "_is_calm",
-        "_is_feed_live",
         "_is_silent",
+        "_marks",
         "_session_open",
         "_settings",
         "_started_ns",
@@ -78,11 +80,10 @@ class PositionGuard:
         self._breaches: dict[Rule, Breach] = {}
         self._date: date | None = None
         self._session_open: bool | None = None
-        self._is_feed_live = False
         self._is_calm = False
         self._is_silent = False
         self._started_ns: int | None = None
-        self._distrusted: dict[InstrumentKey, int] = {}
+        self._marks = MarkTrust(settings.mark_stale_s)
         self._facts = RuleFacts(levels, armed_peak(levels, peak))
         self.rearm_band()
 
@@ -94,6 +95,11 @@ class PositionGuard:
     @property
     def armed(self) -> bool:
         return self._facts.peak is not None
+
+    @property
+    def has_been_told(self) -> bool:
+        """Whether the clock, the session and the state of the feed are known to it."""
+        return self._started_ns is not None
 
     @property
     def next_deadline_ns(self) -> int | None:
@@ -123,14 +129,15 @@ class PositionGuard:
         if self._started_ns is None:
             self._started_ns = at_ns
         is_same_day = self._date == ist.date() and is_trading_day is self._facts.is_trading_day
-        is_same_state = session_open is self._session_open and feed_live and self._is_feed_live
+        is_same_state = session_open is self._session_open and feed_live and self._marks.is_feed_live
         if self._is_calm and is_same_day and is_same_state and self._is_before_square_off(ist):
             return None
-        self._tell(ist, session_open=session_open, is_trading_day=is_trading_day, feed_live=feed_live)
+        self._marks.feed(at_ns, is_live=feed_live)
+        self._tell(ist, session_open=session_open, is_trading_day=is_trading_day)
         verdicts = self._price_verdicts(at_ns, None)
         if session_open is True:
             verdicts.extend(verdict for rule in TIME_RULES if (verdict := rule.check(self._facts)) is not None)
-        self._is_calm = not verdicts and not self._breaches and not self._distrusted and self._is_inside_band()
+        self._is_calm = not verdicts and not self._breaches and not self._marks.has_doubts and self._is_inside_band()
         verdict = pick(verdicts)
         if verdict is None:
             return None
@@ -139,8 +146,8 @@ class PositionGuard:
         return self._signal(verdict, at_ns, None if breach is None else breach.tick_ns)
 
     def distrust(self, key: InstrumentKey, at_ns: int) -> None:
-        """A quiet instrument could not be verified: it is stale until a quote arrives after `at_ns`. Nothing calls this yet."""
-        self._distrusted[key] = at_ns
+        """Nothing shows that this price is still true: it is stale until a quote comes that was received after `at_ns`."""
+        self._marks.doubt(key, at_ns)
         self._is_calm = False
 
     def silence(self) -> None:
@@ -167,19 +174,12 @@ class PositionGuard:
         booked.lower, booked.upper, booked.watched = lower, upper, bool(self._breaches)
 
     def stale_keys(self, at_ns: int) -> tuple[InstrumentKey, ...]:
-        """Instruments whose price may not fire a rule: the feed is down and the quote too old, or verification failed."""
-        return tuple(dict.fromkeys(slot.key for slot in self.booked.slots if self._is_stale(slot.quote, at_ns)))
+        """Instruments whose price may not fire a rule: doubted, only saved, or too old while the feed is down."""
+        return self._marks.stale_keys(self.booked, at_ns)
 
-    def keys_to_ask(self, at_ns: int) -> tuple[InstrumentKey, ...]:
-        """Instruments to ask REST for: no price yet, stale, or quiet for `quiet_verify_s`."""
-        oldest_ns = at_ns - int(self._settings.quiet_verify_s * NS_PER_S)
-        return tuple(
-            dict.fromkeys(
-                slot.key
-                for slot in self.booked.slots
-                if slot.quote is None or slot.quote.received_ns <= oldest_ns or self._is_stale(slot.quote, at_ns)
-            )
-        )
+    def safe_to_trade(self, at_ns: int) -> SafeToTrade:
+        """Whether the position may be acted on by its prices, and if not, why."""
+        return safe_to_trade(self.booked, self.stale_keys(at_ns), session_open=self._session_open)
 
     def assessment(self) -> Assessment:
         """What the dashboard shows, as of the newest quote or time told."""
@@ -187,21 +187,23 @@ class PositionGuard:
             self.booked,
             self._facts,
             self._breaches,
-            session_open=self._session_open,
-            stale=self.stale_keys(self.now_ns),
+            safe=self.safe_to_trade(self.now_ns),
             suspects=suspect_legs(self.booked, self._settings.quote_limits),
             now_ns=self.now_ns,
             started_ns=self._started_ns,
         )
 
+    def why_unprotected(self, at_ns: int) -> str | None:
+        """What keeps the stop loss from firing; None when nothing does."""
+        return why_unprotected(self._facts, self.safe_to_trade(at_ns), at_ns, self._started_ns)
+
     def thresholds(self) -> tuple[Threshold, ...]:
         """Every rule in force, with the P&L at which it fires now and where its level came from."""
         return list_thresholds(self._facts)
 
-    def _tell(self, ist: datetime, *, session_open: bool | None, is_trading_day: bool | None, feed_live: bool) -> None:
+    def _tell(self, ist: datetime, *, session_open: bool | None, is_trading_day: bool | None) -> None:
         self._date = ist.date()
         self._session_open = session_open
-        self._is_feed_live = feed_live
         days = days_to_expiry(self.booked.position, self._date)
         self._facts = replace(self._facts, days=days, ist_time=ist.time(), is_trading_day=is_trading_day)
 
@@ -209,7 +211,7 @@ class PositionGuard:
         pnl = self.booked.pnl
         self._is_calm = False
         verdicts: list[Verdict] = []
-        if pnl is None or self._session_open is not True or self.stale_keys(at_ns):
+        if pnl is None or not self.safe_to_trade(at_ns).is_safe:
             self._breaches.clear()
             self.rearm_band()
             return verdicts
@@ -246,16 +248,6 @@ class PositionGuard:
             or (best is not None and line is not None and best <= line)
             or waited_ms >= self._settings.stop_confirm_max_ms
         )
-
-    def _is_stale(self, quote: Quote | None, at_ns: int) -> bool:
-        if quote is None:
-            return False
-        failed_ns = self._distrusted.get(quote.key)
-        if failed_ns is not None:
-            if quote.received_ns <= failed_ns:
-                return True
-            del self._distrusted[quote.key]
-        return not self._is_feed_live and at_ns - quote.received_ns > self._settings.mark_stale_s * NS_PER_S
 
     def _raise_peak(self, pnl: Paise) -> None:
         trailing, peak = self.levels.trailing, self._facts.peak

@@ -79,6 +79,17 @@ class PricesDoubted:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopStalled:
+    """The program stood still for `lasted_ns`, until `at_ns`: what is received now may have waited, and be old.
+
+    Told before the first time and the first quote that follow. The engine notices by itself what was missing of its time.
+    """
+
+    at_ns: int
+    lasted_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class OrderPosted:
     """The bytes of the order are on the wire. `durable_ns`: when its journal record was on disk."""
 
@@ -198,6 +209,7 @@ Event: TypeAlias = (
     | PositionGone
     | FeedStateChanged
     | PricesDoubted
+    | LoopStalled
     | OrderPosted
     | OrderAccepted
     | OrderRefused

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.model.errors import ConfigurationError
 from core.paper.exchange import LOOPBACK, LocalExchange
-from core.paper.options import ExchangeOptions
+from core.paper.options import ExchangeOptions, ReplayTime
 
 BAD_OPTIONS = 2
 
@@ -22,10 +22,20 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--port", type=int, default=0, help="0 takes a free port")
     found.add_argument("--replay", type=Path, metavar="PATH", help="prices from a recording (CSV, plain or gzip)")
     found.add_argument("--instruments", type=Path, metavar="FILE", help="master of the recording; default beside it")
-    found.add_argument("--speed", type=float, default=1.0, help="1 as recorded, 0 as fast as the client takes it")
+    found.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        help="1 as recorded, 60 an hour in a minute, 0 as fast as the client takes it",
+    )
     found.add_argument("--seed", type=int, default=1, help="seed of prices and faults")
     found.add_argument("--pace", type=float, default=1.0, help="multiplies the variance of the price model")
     found.add_argument("--strikes", type=int, default=25, metavar="N", help="strikes each side of the money")
+    found.add_argument("--extra", type=int, default=0, metavar="N", help="this many more NIFTY options")
+    found.add_argument(
+        "--contract-every", type=int, default=2, metavar="N", help="contracts move every N steps of 0.25 s"
+    )
+    found.add_argument("--replay-time", type=ReplayTime, default=ReplayTime.RECORDED, choices=list(ReplayTime))
     found.add_argument("--faults", type=Path, metavar="FILE", help="JSON: which faults, how often, when")
     found.add_argument("--log", type=Path, metavar="FILE", help="write every request and event as JSON lines")
     return found
@@ -39,6 +49,9 @@ async def serve(arguments: argparse.Namespace) -> None:
         speed=arguments.speed,
         pace=arguments.pace,
         strikes_each_side=arguments.strikes,
+        extra_instruments=arguments.extra,
+        contract_every=max(arguments.contract_every, 1),
+        replay_time=arguments.replay_time,
         faults=arguments.faults,
         log=arguments.log,
     )

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from core.model.session_time import NS_PER_S, ist_datetime
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.paper.options import ExchangeOptions
     from core.paper.wall_clock import WallClock
 
-VALIDITY_S: Final = 86_400
+EXPIRED_CODE: Final = 807
+INVALID_CODE: Final = 809
 
 
 class TokenState(Enum):
@@ -37,14 +41,17 @@ def _claims(token: str) -> dict[str, Any]:
 class Tokens:
     """Client id and signing key come from the seed: a restarted exchange still accepts its predecessor's first token."""
 
-    def __init__(self, seed: int, clock: WallClock) -> None:
-        random = Random(seed)  # noqa: S311  an invented account on loopback; it must repeat with the seed
+    def __init__(self, options: ExchangeOptions, clock: WallClock) -> None:
+        random = Random(options.seed)  # noqa: S311  an invented account on loopback; it must repeat with the seed
         self.client_id = f"11{random.randrange(10**8):08d}"
         self._key = random.randbytes(32)
         self._clock = clock
         self._generation = 0
-        self._is_revoked = False
-        self.current = self._mint(VALIDITY_S)
+        self._death = TokenState.GOOD
+        self._options = options
+        self.on_death: Callable[[int], None] = lambda _code: None
+        """Told, with 807 or 809, after the token that was current has died."""
+        self.current = self._mint(options.token_validity_s)
 
     def _mint(self, validity_s: int) -> str:
         now_s = self._clock.utc_s()
@@ -65,24 +72,33 @@ class Tokens:
     def _sign(self, text: str) -> str:
         return _part(hmac.new(self._key, text.encode(), hashlib.sha512).digest())
 
-    def renew(self, validity_s: int = VALIDITY_S) -> str:
+    def renew(self, validity_s: int | None = None) -> str:
         """A new token; the old one dies at once."""
         self._generation += 1
-        self._is_revoked = False
-        self.current = self._mint(validity_s)
+        self._death = TokenState.GOOD
+        self.current = self._mint(self._options.token_validity_s if validity_s is None else validity_s)
+        self.on_death(INVALID_CODE)
         return self.current
 
     def invalidate(self) -> None:
         """What Dhan did 15 to 30 minutes after minting on 2026-07-06, without a second mint."""
-        self._is_revoked = True
+        self._death = TokenState.INVALID
+        self.on_death(INVALID_CODE)
+
+    def expire(self) -> None:
+        """The current token is over before its time, whatever it says itself."""
+        self._death = TokenState.EXPIRED
+        self.on_death(EXPIRED_CODE)
 
     def state(self, token: str | None) -> TokenState:
         signed, _, signature = (token or "").rpartition(".")
-        if self._is_revoked or not hmac.compare_digest(self._sign(signed).encode(), signature.encode()):
+        if not hmac.compare_digest(self._sign(signed).encode(), signature.encode()):
             return TokenState.INVALID
         claims = _claims(signed)
         if claims["jti"] != str(self._generation):
             return TokenState.INVALID
+        if self._death is not TokenState.GOOD:
+            return self._death
         return TokenState.EXPIRED if claims["exp"] <= self._clock.utc_s() else TokenState.GOOD
 
     def expiry_s(self) -> int:

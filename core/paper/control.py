@@ -15,7 +15,15 @@ from aiohttp import web
 from core.model.errors import ConfigurationError
 from core.model.money import paise_from_text
 from core.model.position import Product
-from core.paper.options import FeedRefusal, KeyCasing, PreviousClose, StopLossMarket
+from core.paper.options import (
+    FeedRefusal,
+    KeyCasing,
+    PreviousClose,
+    ReplayTime,
+    StopLossMarket,
+    TokenDeath,
+    TradeTime,
+)
 
 if TYPE_CHECKING:
     from core.paper.exchange import LocalExchange
@@ -25,8 +33,24 @@ CHOICES: dict[str, type[StrEnum]] = {
     "feed_refusal": FeedRefusal,
     "order_update_casing": KeyCasing,
     "previous_close": PreviousClose,
+    "ltt_encoding": TradeTime,
+    "replay_time": ReplayTime,
+    "token_death": TokenDeath,
 }
-FIXED = frozenset({"seed", "date", "strikes_each_side", "replay", "instruments", "faults", "log", "log_limit"})
+FIXED = frozenset(
+    {
+        "seed",
+        "date",
+        "strikes_each_side",
+        "extra_instruments",
+        "replay",
+        "instruments",
+        "speed",
+        "faults",
+        "log",
+        "log_limit",
+    }
+)
 
 
 class Control:
@@ -45,6 +69,7 @@ class Control:
         router.add_post("/control/token", self.token)
         router.add_get("/control/log", self.log)
         router.add_get("/control/state", self.state)
+        router.add_get("/control/statistics", self.statistics)
 
     async def quote(self, request: web.Request) -> web.Response:
         """{"segment", "security_id", "last", "bid", "ask", "bid_size", "ask_size"}; null or absent empties a side."""
@@ -90,7 +115,7 @@ class Control:
         return _done()
 
     async def fault(self, request: web.Request) -> web.Response:
-        """One fault, as in the faults file."""
+        """One fault, as in the faults file; the kinds are in `fault_kinds`."""
         try:
             self._exchange.add_fault(await _json(request))
         except ConfigurationError as error:
@@ -98,7 +123,8 @@ class Control:
         return _done()
 
     async def clear_faults(self, _request: web.Request) -> web.Response:
-        self._exchange.venue.faults.clear()
+        """Take every fault back, those that last and those still to come as well."""
+        self._exchange.clear_faults()
         return _done()
 
     async def position(self, request: web.Request) -> web.Response:
@@ -150,6 +176,13 @@ class Control:
         wanted = request.query.get("event")
         log = self._exchange.venue.log
         return web.json_response(log.of(wanted) if wanted else list(log.events))
+
+    async def statistics(self, request: web.Request) -> web.Response:
+        """Feed connections by number, counts of requests, times of quote requests (from `?since_ns=`, UTC)."""
+        since_ns = request.query.get("since_ns", "0")
+        if not since_ns.isdigit():
+            return _bad(f"since_ns must be nanoseconds, received {since_ns!r}")
+        return web.json_response(self._exchange.venue.statistics.shown(int(since_ns)))
 
     async def state(self, _request: web.Request) -> web.Response:
         return web.json_response(self._exchange.state())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from core.paper.wall_clock import WallClock
 
+LONGEST_LIST = 50
 SECRET_WORDS = ("token", "pin", "totp", "secret")
 
 
@@ -27,6 +28,16 @@ def without_secrets(body: object) -> object:
             return [without_secrets(item) for item in body]
         case _:
             return body
+
+
+def shortened(body: dict[str, object]) -> dict[str, object]:
+    """Long lists by their beginning only: a day of quote requests for a thousand instruments must fit in memory."""
+    return {
+        name: [*value[:LONGEST_LIST], f"and {len(value) - LONGEST_LIST} more"]
+        if isinstance(value, list) and len(value) > LONGEST_LIST
+        else value
+        for name, value in body.items()
+    }
 
 
 class EventLog:

@@ -12,7 +12,9 @@ from core.model.position import Product
 from core.paper import instruments as listed
 from core.paper.composition import compose
 from core.paper.control import Control
-from core.paper.faults import OF_THE_CONNECTION, Fault, FaultKind, Occasion, read_fault
+from core.paper.fault_kinds import FaultKind
+from core.paper.fault_schedule import FaultSchedule
+from core.paper.faults import Occasion, read_fault
 from core.paper.feed import FeedServer
 from core.paper.live_prices import LivePrices
 from core.paper.options import ExchangeOptions
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from core.paper.orders import PaperOrder
 
 LOOPBACK = "127.0.0.1"
-INTERNAL_ERROR = 800
 
 
 class LocalExchange:
@@ -57,6 +58,7 @@ class LocalExchange:
         self._live = LivePrices(self.venue.model, self.market) if self.venue.model else None
         self.feed = FeedServer(self.venue)
         self.order_updates = OrderUpdates(self.venue)
+        self._faults = FaultSchedule(self.venue, self.feed, self.order_updates, self._begin)
         self.venue.matching.on_change = self.order_updates.publish
         self.venue.matching.rejection_fault = self._injected_rejection
         # A handler of a mute client would otherwise be waited for at the end.
@@ -65,9 +67,9 @@ class LocalExchange:
         site = web.TCPSite(self._runner, host, port)
         await site.start()
         self._origin = f"{host}:{self._runner.addresses[0][1]}"
-        self._begin(self._run_replay() if self.venue.replay else self._run_model(), "prices")
+        _ = self._begin(self._run_replay() if self.venue.replay else self._run_model(), "prices")
         for fault in self.venue.faults.scheduled():
-            self._begin(self._run_fault(fault), f"fault {fault.kind}")
+            self._faults.schedule(fault)
 
     async def stop(self) -> None:
         """Close every connection and the port. Safe to call twice."""
@@ -174,14 +176,15 @@ class LocalExchange:
         self.venue.log.add("position_seeded", key=str(key), units=units)
 
     def add_fault(self, raw: dict[str, object]) -> None:
-        """Put a fault in force. One of the connection happens now, or after its `after_s`. Raises ConfigurationError."""
-        fault = read_fault(raw)
-        if fault.kind not in OF_THE_CONNECTION:
-            self.venue.faults.active.append(fault)
-        elif fault.after_s or fault.every_s:
-            self._begin(self._run_fault(fault), f"fault {fault.kind}")
-        else:
-            self._inflict(fault)
+        """Put a fault in force. One that needs no occasion happens now, or after its `after_s`.
+
+        Raises ConfigurationError.
+        """
+        self._faults.add(read_fault(raw))
+
+    def clear_faults(self) -> None:
+        """Take back every fault: those that wait for an occasion, those that last, those still to come."""
+        self._faults.clear()
 
     def state(self) -> dict[str, object]:
         account, replay = self.venue.account, self.venue.replay
@@ -224,10 +227,11 @@ class LocalExchange:
             chosen = listed.Instruments(x for x in chosen if x.instrument.key.segment.value == segment)
         return web.Response(body=listed.master_csv(chosen), content_type="text/csv")
 
-    def _begin(self, work: Coroutine[None, None, None], name: str) -> None:
+    def _begin(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._task_ended)
         self._tasks.append(task)
+        return task
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -247,22 +251,6 @@ class LocalExchange:
             self.venue.log.add("replay_started")
             await self.venue.replay.run(self.feed.wait_until_taken)
             self.venue.log.add("replay_finished", rows=self.venue.replay.position)
-
-    async def _run_fault(self, fault: Fault) -> None:
-        """`after_s` counts from the first subscription of any client."""
-        await self.feed.first_subscription.wait()
-        await asyncio.sleep(fault.after_s)
-        self._inflict(fault)
-        while fault.every_s:
-            await asyncio.sleep(fault.every_s)
-            self._inflict(fault)
-
-    def _inflict(self, fault: Fault) -> None:
-        self.venue.log.add("fault", kind=fault.kind.value)
-        if fault.kind is FaultKind.TOKEN_INVALIDATED:
-            self.venue.tokens.invalidate()
-        self.feed.inflict(fault.kind, fault.seconds, int(fault.code or INTERNAL_ERROR), fault.security_id)
-        self.order_updates.inflict(fault.kind, fault.seconds)
 
     def _injected_rejection(self, order: PaperOrder) -> str | None:
         occasion = Occasion("POST", "/orders", order.side.value, str(order.key.security_id))

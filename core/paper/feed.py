@@ -11,12 +11,15 @@ from aiohttp import WSMsgType, web
 from core.model.instrument import InstrumentKey, Segment
 from core.paper import feed_encoding
 from core.paper.auth import TokenState
-from core.paper.faults import FaultKind, Occasion
+from core.paper.fault_kinds import FaultKind
+from core.paper.faults import Occasion
 from core.paper.feed_connection import FULL, QUOTE, TICKER, FeedConnection
-from core.paper.options import FeedRefusal, PreviousClose
+from core.paper.feed_faults import FeedFaults
+from core.paper.options import FeedRefusal, PreviousClose, TokenDeath
 from core.paper.sockets import reset
 
 if TYPE_CHECKING:
+    from core.paper.faults import Fault
     from core.paper.market import Book
     from core.paper.venue import Venue
 
@@ -34,18 +37,19 @@ TOO_MANY_INSTRUMENTS, TOO_MANY_CONNECTIONS, NOT_SUBSCRIBED, TOKEN_EXPIRED, TOKEN
 SUBSCRIBE: Final = {15: TICKER, 17: QUOTE, 21: FULL}
 UNSUBSCRIBE: Final = {16: TICKER, 18: QUOTE, 22: FULL}
 DISCONNECT_REQUEST: Final = 12
+TOO_MANY_REQUESTS: Final = 429
+AT_THE_UPGRADE: Final = (FaultKind.FEED_429, FaultKind.FEED_DROP_IN_HANDSHAKE)
+AFTER_THE_UPGRADE: Final = (FaultKind.FEED_DROP_AFTER_101, FaultKind.FEED_REFUSE)
 
 
 class FeedServer:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
-        self._connections: list[FeedConnection] = []
+        self.connections: list[FeedConnection] = []
         self._subscribers: dict[InstrumentKey, dict[FeedConnection, int]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._silent_until = 0.0
-        self._silent_keys: dict[str, float] = {}
-        self._refused_until = 0.0
-        self._dropped_until = 0.0
+        self._arrivals = 0
+        self.faults = FeedFaults(venue, self)
         self.first_subscription = asyncio.Event()
         self._subscribed_at = 0.0
         venue.market.add_listener(self._on_book)
@@ -56,33 +60,51 @@ class FeedServer:
 
     @property
     def connection_count(self) -> int:
-        return len(self._connections)
+        return len(self.connections)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One feed connection, from the upgrade to its end."""
-        now = asyncio.get_running_loop().time()
-        if now < self._refused_until:
-            self._venue.log.add("feed_refused", status=429)
-            return web.Response(status=429, text="Too Many Requests")
+        number = self._arrivals + 1
+        fault = self.faults.of_new_connection(number, *AT_THE_UPGRADE)
+        if fault is not None:
+            return self._refuse_upgrade(request, fault)
         code = self._refusal(request)
         if code and self._venue.options.feed_refusal is FeedRefusal.HTTP_401:
+            self._venue.statistics.feed_refused(401)
             return web.Response(status=401)
         socket = web.WebSocketResponse(autoping=False, compress=False, timeout=1.0)
         await socket.prepare(request)
         transport = request.transport
         if transport is None:
             return socket
-        if now < self._dropped_until or (code and self._venue.options.feed_refusal is FeedRefusal.RESET):
+        fault = self.faults.of_new_connection(number, *AFTER_THE_UPGRADE)
+        is_dropped = fault is not None and fault.kind is FaultKind.FEED_DROP_AFTER_101
+        if is_dropped or (code and self._venue.options.feed_refusal is FeedRefusal.RESET):
             self._venue.log.add("feed_dropped_after_upgrade", code=code)
+            self._venue.statistics.feed_refused("reset")
             reset(transport)
             return socket
-        connection = FeedConnection(socket, transport, self._venue.options)
+        if fault is not None:
+            code = fault.number(TOO_MANY_CONNECTIONS)
+        self._arrivals += 1
+        connection = FeedConnection(self._arrivals, socket, transport, self._venue.options)
         if code:
             self._venue.log.add("feed_refused", code=code)
+            self._venue.statistics.feed_refused(code)
             await connection.disconnect(code)
             return socket
         await self._run(connection)
         return socket
+
+    def _refuse_upgrade(self, request: web.Request, fault: Fault) -> web.Response:
+        status = fault.status or TOO_MANY_REQUESTS
+        if fault.kind is FaultKind.FEED_DROP_IN_HANDSHAKE:
+            self._venue.statistics.feed_refused("handshake")
+            reset(request.transport)
+        else:
+            self._venue.log.add("feed_refused", status=status)
+            self._venue.statistics.feed_refused(status)
+        return web.Response(status=status, text="Too Many Requests")
 
     def _refusal(self, request: web.Request) -> int:
         """The code-50 reason for which this client is refused, 0 for none (dhan_v2_protocol 2.10)."""
@@ -100,10 +122,12 @@ class FeedServer:
                 return TOKEN_INVALID
 
     async def _run(self, connection: FeedConnection) -> None:
-        self._connections.append(connection)
-        self._venue.log.add("feed_connected", connections=len(self._connections))
-        if len(self._connections) > MAX_CONNECTIONS:
-            self._end_soon(self._connections[0], TOO_MANY_CONNECTIONS)
+        self.connections.append(connection)
+        self.faults.greet(connection)
+        self._venue.statistics.feed_opened(connection)
+        self._venue.log.add("feed_connected", number=connection.number, connections=len(self.connections))
+        if len(self.connections) > MAX_CONNECTIONS:
+            self.end_soon(self.connections[0], TOO_MANY_CONNECTIONS)
         pinger = asyncio.create_task(connection.keep_alive(), name="feed-ping")
         try:
             async for message in connection.socket:
@@ -117,22 +141,37 @@ class FeedServer:
                     case _:
                         pass
         except ConnectionError:
-            self._venue.log.add("feed_broken")
+            self._venue.log.add("feed_broken", number=connection.number)
         finally:
             pinger.cancel()
-            self._forget(connection)
-            self._venue.log.add("feed_closed", connections=len(self._connections))
+            self._forget(connection, "client")
+            self._venue.log.add("feed_closed", number=connection.number, connections=len(self.connections))
 
-    def _end_soon(self, connection: FeedConnection, code: int) -> None:
-        self._forget(connection)
-        self._venue.log.add("feed_disconnect", code=code)
+    def cut(self, connection: FeedConnection) -> None:
+        """TCP reset."""
+        self._forget(connection, "reset")
+        connection.cut()
+
+    def end_soon(self, connection: FeedConnection, code: int) -> None:
+        """Say why with a code-50 packet, then close."""
+        self._forget(connection, f"code {code}")
+        self._venue.log.add("feed_disconnect", number=connection.number, code=code)
         task = asyncio.create_task(connection.disconnect(code), name="feed-disconnect")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    def _forget(self, connection: FeedConnection) -> None:
-        if connection in self._connections:
-            self._connections.remove(connection)
+    def token_died(self, death: TokenDeath, code: int) -> None:
+        """The token of every live connection is dead (1.5: what Dhan does to them is not documented)."""
+        for connection in tuple(self.connections):
+            if death is TokenDeath.CODE_50:
+                self.end_soon(connection, code)
+            elif death is TokenDeath.RESET:
+                self.cut(connection)
+
+    def _forget(self, connection: FeedConnection, end: str) -> None:
+        self._venue.statistics.feed_closed(connection, end)
+        if connection in self.connections:
+            self.connections.remove(connection)
         for key in connection.modes:
             subscribers = self._subscribers.get(key, {})
             subscribers.pop(connection, None)
@@ -153,23 +192,28 @@ class FeedServer:
         if code == DISCONNECT_REQUEST:
             await connection.socket.close()
             return False
-        if code in SUBSCRIBE and self._venue.faults.due(
-            frozenset({FaultKind.FEED_IGNORE_SUBSCRIBE}), Occasion(security_id=asked[0][1] if asked else "")
-        ):
+        if code in SUBSCRIBE and self._is_lost(connection, asked):
             return True
         found = [self._venue.instruments.find(*name) for name in asked]
         keys = [key for key in found if key is not None]
         if code in SUBSCRIBE:
             return await self._subscribe(connection, keys, SUBSCRIBE[code], too_long=len(asked) > MAX_PER_MESSAGE)
         for key in keys if code in UNSUBSCRIBE else ():
-            self._unsubscribe(connection, key, UNSUBSCRIBE[code])
+            self.unsubscribe(connection, key, UNSUBSCRIBE[code])
         return True
+
+    def _is_lost(self, connection: FeedConnection, asked: list[tuple[str, str]]) -> bool:
+        faults = self._venue.faults
+        if not faults.active:
+            return False
+        occasion = Occasion(security_id=",".join(number for _, number in asked), connection=connection.number)
+        return faults.due(frozenset({FaultKind.FEED_IGNORE_SUBSCRIBE}), occasion) is not None
 
     async def _subscribe(
         self, connection: FeedConnection, keys: list[InstrumentKey], mode: int, *, too_long: bool
     ) -> bool:
         if too_long or len(connection.modes.keys() | keys) > MAX_INSTRUMENTS:
-            self._venue.log.add("feed_disconnect", code=TOO_MANY_INSTRUMENTS)
+            self._venue.log.add("feed_disconnect", number=connection.number, code=TOO_MANY_INSTRUMENTS)
             await connection.disconnect(TOO_MANY_INSTRUMENTS)
             return False
         for key in keys:
@@ -184,6 +228,8 @@ class FeedServer:
 
     def _greet(self, connection: FeedConnection, key: InstrumentKey, mode: int) -> None:
         options = self._venue.options
+        if self.faults.is_silent(connection, key):
+            return
         book = self._venue.market.book(key)
         wants = options.previous_close is PreviousClose.ALL or (
             options.previous_close is PreviousClose.INDICES and key.segment is Segment.IDX_I
@@ -198,7 +244,8 @@ class FeedServer:
             connection.send(feed_encoding.market_status())
             connection.send(feed_encoding.unknown(key))
 
-    def _unsubscribe(self, connection: FeedConnection, key: InstrumentKey, mode: int) -> None:
+    def unsubscribe(self, connection: FeedConnection, key: InstrumentKey, mode: int) -> None:
+        """Take modes from a connection's instrument, the instrument itself with the last one."""
         mask = connection.modes.get(key, 0) & ~mode
         subscribers = self._subscribers.get(key, {})
         if mask:
@@ -211,19 +258,15 @@ class FeedServer:
 
     def _on_book(self, book: Book, every: bool) -> None:  # noqa: FBT001  the market calls its listeners by position
         subscribers = self._subscribers.get(book.key)
-        if not subscribers or self._is_silent(book.key):
+        if not subscribers:
             return
         for connection, mask in subscribers.items():
+            if self.faults.is_silent(connection, book.key):
+                continue
             if every or not connection.is_congested:
                 connection.send_book(book, mask)
             else:
                 connection.postpone(book)
-
-    def _is_silent(self, key: InstrumentKey) -> bool:
-        if not self._silent_until and not self._silent_keys:
-            return False
-        now = asyncio.get_running_loop().time()
-        return now < max(self._silent_until, self._silent_keys.get(str(key.security_id), 0.0))
 
     async def wait_for_subscribers(self, quiet_s: float) -> None:
         """Return when somebody has subscribed and nobody has asked for more in the last `quiet_s` seconds."""
@@ -235,34 +278,12 @@ class FeedServer:
     async def wait_until_taken(self) -> None:
         """Return when no client's socket is full: back-pressure for replay."""
         await asyncio.sleep(0)
-        for connection in tuple(self._connections):
+        for connection in tuple(self.connections):
             await connection.wait_until_taken()
 
-    def inflict(self, kind: FaultKind, seconds: float, code: int, security_id: str | None) -> None:
-        """Let a fault of the feed happen now."""
-        until = asyncio.get_running_loop().time() + seconds
-        match kind:
-            case FaultKind.FEED_RESET:
-                for connection in tuple(self._connections):
-                    self._forget(connection)
-                    reset(connection.transport)
-            case FaultKind.FEED_DISCONNECT:
-                for connection in tuple(self._connections):
-                    self._end_soon(connection, code)
-            case FaultKind.FEED_SILENCE if security_id is not None:
-                self._silent_keys[security_id] = until
-            case FaultKind.FEED_SILENCE:
-                self._silent_until = until
-            case FaultKind.FEED_429:
-                self._refused_until = until
-            case FaultKind.FEED_DROP_AFTER_101:
-                self._dropped_until = until
-            case _:
-                pass
-
     async def stop(self) -> None:
-        for connection in tuple(self._connections):
-            self._forget(connection)
+        for connection in tuple(self.connections):
+            self._forget(connection, "exchange stopped")
             connection.end()
         if self._closing:
             await asyncio.wait(self._closing)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from core.model.instrument import InstrumentKey, Segment
 from core.paper import feed_encoding
+from core.paper.feed_lag import LateFrames
 from core.paper.sockets import reset
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from core.paper.feed_lag import LagCurve
     from core.paper.market import Book
     from core.paper.options import ExchangeOptions
 
@@ -24,15 +26,25 @@ HAS_OPEN_INTEREST: Final = frozenset({Segment.NSE_FNO, Segment.BSE_FNO, Segment.
 
 
 class FeedConnection:
-    """Packets are written without awaiting; a whole loop turn's packets leave in one write."""
+    """Packets are written without awaiting; a whole loop turn's packets leave in one write.
 
-    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport, options: ExchangeOptions) -> None:
+    `number` counts the connections from 1 in the order of arrival.
+    """
+
+    def __init__(
+        self, number: int, socket: web.WebSocketResponse, transport: asyncio.Transport, options: ExchangeOptions
+    ) -> None:
+        self.number = number
         self.socket = socket
         self.transport = transport
         self.modes: dict[InstrumentKey, int] = {}
+        self.lag: LagCurve | None = None
+        self.packets_sent = 0
+        self.pings_sent = 0
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._packets: list[bytes] = []
+        self._late = LateFrames(self._write)
         self._postponed: dict[InstrumentKey, Book] = {}
         self._open_interest: dict[InstrumentKey, int] = {}
         self._heard_at = self._loop.time()
@@ -50,15 +62,21 @@ class FeedConnection:
         self._packets.append(packet)
 
     def send_book(self, book: Book, mask: int) -> None:
+        encoding = self._options.ltt_encoding
         if mask & TICKER:
-            self.send(feed_encoding.ticker(book))
+            self.send(feed_encoding.ticker(book, encoding))
         if mask & QUOTE:
-            self.send(feed_encoding.quote(book))
+            self.send(feed_encoding.quote(book, encoding))
             if book.key.segment in HAS_OPEN_INTEREST and self._open_interest.get(book.key) != book.open_interest:
                 self._open_interest[book.key] = book.open_interest
                 self.send(feed_encoding.open_interest(book))
         if mask & FULL:
-            self.send(feed_encoding.full(book))
+            self.send(feed_encoding.full(book, encoding))
+
+    def send_frame(self, frame: bytes) -> None:
+        """A frame made elsewhere, after what was sent before."""
+        self._flush()
+        self._leave(frame)
 
     def postpone(self, book: Book) -> None:
         """Keep only the newest state of the instrument until the client has taken what is on the way."""
@@ -81,10 +99,21 @@ class FeedConnection:
         packets, self._packets = self._packets, []
         if self.transport.is_closing() or not packets:
             return
+        self.packets_sent += len(packets)
         stack = self._options.feed_stacking
         if stack > 1:
             packets = [b"".join(packets[n : n + stack]) for n in range(0, len(packets), stack)]
-        self.transport.write(b"".join(map(feed_encoding.message, packets)))
+        self._leave(b"".join(map(feed_encoding.message, packets)))
+
+    def _leave(self, frames: bytes) -> None:
+        if self.lag is None and not self._late:
+            self._write(frames)
+        else:
+            self._late.put(frames, self.lag.at(self._loop.time()) if self.lag else 0.0)
+
+    def _write(self, frames: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(frames)
 
     async def wait_until_taken(self) -> None:
         """Return when most of what was written has left; returns at once for a closed connection."""
@@ -97,7 +126,7 @@ class FeedConnection:
         while True:
             await asyncio.sleep(self._options.feed_ping_s)
             if self._loop.time() - self._heard_at > self._options.feed_silence_limit_s:
-                self.transport.close()
+                self.end()
                 return
             if self.is_congested:
                 continue
@@ -105,15 +134,23 @@ class FeedConnection:
                 await self.socket.ping()
             except ConnectionError:
                 return
+            self.pings_sent += 1
 
     async def disconnect(self, code: int) -> None:
         """Say why with a code-50 packet, then close."""
         self.send(feed_encoding.disconnect(code))
         self._flush()
+        self._late.hurry()
         await self.socket.close()
+
+    def cut(self) -> None:
+        """TCP reset."""
+        self._late.drop()
+        reset(self.transport)
 
     def end(self) -> None:
         """Close at once: a client that does not read would keep the socket open for ever."""
+        self._late.drop()
         if self.transport.get_write_buffer_size():
             reset(self.transport)
         else:

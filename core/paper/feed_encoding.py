@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.model.instrument import InstrumentKey, Segment
 from core.model.session_time import IST_OFFSET_S
+from core.paper.options import TradeTime
 
 if TYPE_CHECKING:
     from core.paper.market import Book, Level
@@ -41,19 +42,21 @@ UNKNOWN = struct.Struct("<BHBI4s")
 U16: Final = 0xFFFF
 
 
-def wire_time(book: Book) -> int:
-    """The last trade as Dhan writes it: the IST wall clock as if it were UTC. 0 when never traded."""
-    return book.traded_at_s + IST_OFFSET_S if book.traded_at_s else 0
+SHIFT_S: Final = {TradeTime.IST: IST_OFFSET_S, TradeTime.UTC: 0}
 
 
-def ticker(book: Book) -> bytes:
+def wire_time(book: Book, encoding: TradeTime) -> int:
+    """The last trade: Dhan writes the IST wall clock as if it were UTC (2.6). 0 when never traded."""
+    return book.traded_at_s + SHIFT_S[encoding] if book.traded_at_s else 0
+
+
+def ticker(book: Book, encoding: TradeTime = TradeTime.IST) -> bytes:
     key = book.key
-    return TICKER.pack(
-        TICKER_CODE, TICKER.size, SEGMENT_CODE[key.segment], key.security_id, book.last / 100, wire_time(book)
-    )
+    time = wire_time(book, encoding)
+    return TICKER.pack(TICKER_CODE, TICKER.size, SEGMENT_CODE[key.segment], key.security_id, book.last / 100, time)
 
 
-def quote(book: Book) -> bytes:
+def quote(book: Book, encoding: TradeTime = TradeTime.IST) -> bytes:
     key = book.key
     return QUOTE.pack(
         QUOTE_CODE,
@@ -62,7 +65,7 @@ def quote(book: Book) -> bytes:
         key.security_id,
         book.last / 100,
         book.last_size & U16,
-        wire_time(book),
+        wire_time(book, encoding),
         book.average / 100,
         book.volume,
         _total(book.asks),
@@ -74,7 +77,7 @@ def quote(book: Book) -> bytes:
     )
 
 
-def full(book: Book) -> bytes:
+def full(book: Book, encoding: TradeTime = TradeTime.IST) -> bytes:
     key = book.key
     return FULL.pack(
         FULL_CODE,
@@ -83,7 +86,7 @@ def full(book: Book) -> bytes:
         key.security_id,
         book.last / 100,
         book.last_size & U16,
-        wire_time(book),
+        wire_time(book, encoding),
         book.average / 100,
         book.volume,
         _total(book.asks),
@@ -153,11 +156,15 @@ def unknown(key: InstrumentKey) -> bytes:
     return UNKNOWN.pack(UNKNOWN_CODE, UNKNOWN.size, SEGMENT_CODE[key.segment], key.security_id, b"????")
 
 
-def message(payload: bytes) -> bytes:
-    """One unmasked, final, binary WebSocket frame (RFC 6455 5.2)."""
+BINARY_FRAME: Final = b"\x82"
+TEXT_FRAME: Final = b"\x81"
+
+
+def message(payload: bytes, first: bytes = BINARY_FRAME) -> bytes:
+    """One unmasked, final WebSocket frame (RFC 6455 5.2)."""
     size = len(payload)
     if size < 126:  # noqa: PLR2004  lengths up to 125 fit in the second byte
-        return bytes((0x82, size)) + payload
+        return first + bytes((size,)) + payload
     if size <= U16:
-        return b"\x82\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x82\x7f" + size.to_bytes(8, "big") + payload
+        return first + b"\x7e" + size.to_bytes(2, "big") + payload
+    return first + b"\x7f" + size.to_bytes(8, "big") + payload

@@ -8,6 +8,7 @@ import io
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from core.model.instrument import Instrument, InstrumentKey, Right, Segment
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 TUESDAY, THURSDAY = 1, 3
 OPTION_TICK: Paise = 5
 BAND_SHARE_OF_SPOT = 0.06
+MOST_STRIKES = 249
+FIRST_EXTRA_ID = 100_001
+EXTRA_STRIKES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,16 @@ def _last_weekday(today: date, months_ahead: int, weekday: int) -> date:
     return last - timedelta(days=(last.weekday() - weekday) % 7)
 
 
-def generate(today: date, strikes_each_side: int) -> Instruments:
-    """Indices, options, near-month futures and a few shares with the terms of November 2026 (dhan_v2_protocol 8.2)."""
+def generate(today: date, strikes_each_side: int, extra: int = 0) -> Instruments:
+    """Indices, options, near-month futures and a few shares with the terms of November 2026 (dhan_v2_protocol 8.2).
+
+    `extra` more NIFTY options have ids from 100,001 and weekly expiries after the usual ones.
+    Raises ValueError when the ids of two underlyings would meet.
+    """
+    if strikes_each_side > MOST_STRIKES:
+        raise ValueError(
+            f"at most {MOST_STRIKES} strikes each side, received {strikes_each_side}; use extra instruments"
+        )
     listings = [_index(u.name, u.security_id, u.spot * 100, u.exchange) for u in UNDERLYINGS]
     listings.append(_index("INDIA VIX", INDIA_VIX.security_id, 1_340, "NSE"))
     for name, security_id, price in EQUITIES:
@@ -111,7 +123,23 @@ def generate(today: date, strikes_each_side: int) -> Instruments:
         listings.append(Listing(instrument, "EQUITY", name, "", price * 100))
     for underlying in UNDERLYINGS:
         listings.extend(_contracts(underlying, today, strikes_each_side))
+    listings.extend(islice(_further(today), extra))
     return Instruments(listings)
+
+
+def _further(today: date) -> Iterator[Listing]:
+    """Endless NIFTY options: whole chains, one weekly expiry after the other."""
+    nifty = UNDERLYINGS[0]
+    middle = round(nifty.spot / nifty.strike_step)
+    expiry = expiries(today, nifty.expiry_weekday, nifty.weeklies)[-1]
+    next_id = FIRST_EXTRA_ID
+    while True:
+        expiry += timedelta(weeks=1)
+        for strike in range(middle - EXTRA_STRIKES, middle + EXTRA_STRIKES + 1):
+            for right in Right:
+                key = InstrumentKey(Segment.NSE_FNO, next_id)
+                next_id += 1
+                yield _option(nifty, key, expiry, strike * nifty.strike_step, right)
 
 
 def _index(name: str, security_id: int, spot: Paise, exchange: str) -> Listing:
@@ -159,40 +187,15 @@ def _option(underlying: Underlying, key: InstrumentKey, expiry: date, strike: in
     return Listing(instrument, "OPTIDX", display, str(underlying.exchange_token), 0)
 
 
-COLUMNS = (
-    "EXCH_ID",
-    "SEGMENT",
-    "SECURITY_ID",
-    "ISIN",
-    "INSTRUMENT",
-    "UNDERLYING_SECURITY_ID",
-    "UNDERLYING_SYMBOL",
-    "SYMBOL_NAME",
-    "DISPLAY_NAME",
-    "INSTRUMENT_TYPE",
-    "SERIES",
-    "LOT_SIZE",
-    "SM_EXPIRY_DATE",
-    "STRIKE_PRICE",
-    "OPTION_TYPE",
-    "TICK_SIZE",
-    "EXPIRY_FLAG",
-    "BRACKET_FLAG",
-    "COVER_FLAG",
-    "ASM_GSM_FLAG",
-    "ASM_GSM_CATEGORY",
-    "BUY_SELL_INDICATOR",
-    "BUY_CO_MIN_MARGIN_PER",
-    "BUY_CO_SL_RANGE_MAX_PERC",
-    "BUY_CO_SL_RANGE_MIN_PERC",
-    "BUY_BO_MIN_MARGIN_PER",
-    "BUY_BO_PROFIT_RANGE_MAX_PERC",
-    "BUY_BO_PROFIT_RANGE_MIN_PERC",
-    "MTF_LEVERAGE",
-    "SM_UPPER_LIMIT",
-    "SM_LOWER_LIMIT",
-    "SM_FREEZE_QTY",
+HEADER = (
+    "EXCH_ID SEGMENT SECURITY_ID ISIN INSTRUMENT UNDERLYING_SECURITY_ID UNDERLYING_SYMBOL SYMBOL_NAME "
+    "DISPLAY_NAME INSTRUMENT_TYPE SERIES LOT_SIZE SM_EXPIRY_DATE STRIKE_PRICE OPTION_TYPE TICK_SIZE "
+    "EXPIRY_FLAG BRACKET_FLAG COVER_FLAG ASM_GSM_FLAG ASM_GSM_CATEGORY BUY_SELL_INDICATOR "
+    "BUY_CO_MIN_MARGIN_PER BUY_CO_SL_RANGE_MAX_PERC BUY_CO_SL_RANGE_MIN_PERC BUY_BO_MIN_MARGIN_PER "
+    "BUY_BO_PROFIT_RANGE_MAX_PERC BUY_BO_PROFIT_RANGE_MIN_PERC MTF_LEVERAGE SM_UPPER_LIMIT SM_LOWER_LIMIT "
+    "SM_FREEZE_QTY"
 )
+COLUMNS = HEADER.split()
 """The detailed master's header as live on 2026-08-26 (dhan_v2_protocol 7.2)."""
 SEGMENT_LETTER = {
     Segment.IDX_I: "I",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core.model.instrument import InstrumentKey, Segment
@@ -91,6 +91,10 @@ class Market:
         self.scripted: set[InstrumentKey] = set()
         self.refresh: Callable[[InstrumentKey], None] = lambda _key: None
         """Asks the price model for a current book of an instrument nobody watches."""
+        self.change: Callable[[MarketData], MarketData | None] = lambda data: data
+        """What an injected fault makes of an update; None is no update at all."""
+        self._newest: dict[InstrumentKey, MarketData] = {}
+        self._withheld: set[InstrumentKey] = set()
         for listing in instruments:
             self._books[listing.instrument.key] = Book(listing.instrument.key, previous_close=listing.open_price)
 
@@ -103,14 +107,23 @@ class Market:
     def apply(self, data: MarketData, *, every: bool) -> None:
         """Put the update into the book and tell the listeners."""
         book = self._books.get(data.key)
-        if book is None:
+        if book is None or not self.set_silently(data):
             return
-        self.set_silently(data)
         for listener in self._listeners:
             listener(book, every)
 
-    def set_silently(self, data: MarketData) -> None:
-        book = self._books[data.key]
+    def set_silently(self, data: MarketData) -> bool:
+        """Put the update into the book; False when a halt keeps it out."""
+        self._newest[data.key] = data
+        changed = self.change(data)
+        if changed is None:
+            self._withheld.add(data.key)
+            return False
+        self._fill(self._books[data.key], changed)
+        return True
+
+    @staticmethod
+    def _fill(book: Book, data: MarketData) -> None:
         book.bids = [Level(price, size, 1 + size // 500) for price, size in data.bids[:LEVELS]]
         book.asks = [Level(price, size, 1 + size // 500) for price, size in data.asks[:LEVELS]]
         if data.last is not None:
@@ -119,6 +132,25 @@ class Market:
         if data.open_interest is not None:
             book.previous_open_interest = book.previous_open_interest or data.open_interest
             book.open_interest = data.open_interest
+
+    def show_again(self) -> None:
+        """Put the newest depth of every book in place again and send what that changed: a fault began or ended."""
+        for data in tuple(self._newest.values()):
+            book = self._books[data.key]
+            before = (book.bids, book.asks)
+            is_new = data.key in self._withheld
+            changed = self.change(data if is_new else replace(data, last=None))
+            if changed is None:
+                continue
+            self._withheld.discard(data.key)
+            self._fill(book, changed)
+            if is_new or before != (book.bids, book.asks):
+                for listener in self._listeners:
+                    listener(book, True)  # noqa: FBT003  listeners are called by position
+
+    def keys_of(self, security_id: str | None) -> list[InstrumentKey]:
+        """The instruments with this id in any segment; all of them for None."""
+        return [key for key in self._books if security_id is None or str(key.security_id) == security_id]
 
     def push(self, data: MarketData) -> None:
         """A scripted update: it takes the instrument from the price model until `release`."""

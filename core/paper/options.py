@@ -46,6 +46,35 @@ class PreviousClose(StrEnum):
     NONE = "none"
 
 
+class TradeTime(StrEnum):
+    """How the feed writes the time of the last trade (dhan_v2_protocol 2.6; reliability F25)."""
+
+    IST = "ist"
+    """The IST wall clock as if it were UTC: what was seen."""
+    UTC = "utc"
+    """The true epoch: what a reader of the documentation expects."""
+
+
+class ReplayTime(StrEnum):
+    """The trade times of a replay."""
+
+    RECORDED = "recorded"
+    """The row's own. At `speed` 60 they run 60 s in a wall second, and the day may be years ago."""
+    NOW = "now"
+    """The wall clock at which the row is sent: a live feed of today that moves `speed` times as fast."""
+
+
+class TokenDeath(StrEnum):
+    """What a feed connection sees when its token dies (1.5: not documented)."""
+
+    STAY = "stay"
+    """Nothing: open sockets live on, only new requests and connections are refused."""
+    CODE_50 = "code_50"
+    """Code-50 packet 807 (expired) or 809 (invalid), then close."""
+    RESET = "reset"
+    """TCP reset, without a word; order-update sockets too."""
+
+
 @dataclass(slots=True)
 class ExchangeOptions:
     """Mutable: tests and `/control/settings` change the quirks while the exchange runs.
@@ -58,11 +87,17 @@ class ExchangeOptions:
     seed: int = 1
     date: date | None = None
     strikes_each_side: int = 25
+    """Up to 249; beyond that the ids of two underlyings would meet."""
+    extra_instruments: int = 0
+    """This many more NIFTY options, with expiries further away: 25,000 fill five connections."""
+    contract_every: int = 2
+    """Contracts of the model move on every n-th step: bounds the packets per second of a large exchange."""
     model_step_s: float = 0.25
     pace: float = 1.0
     replay: Path | None = None
     instruments: Path | None = None
     speed: float = 1.0
+    replay_time: ReplayTime = ReplayTime.RECORDED
     replay_quiet_s: float = 0.2
     """The replay starts after this long without a new subscription: clients subscribe in several messages."""
     faults: Path | None = None
@@ -87,8 +122,12 @@ class ExchangeOptions:
     feed_first_quote: bool = True
     """Send the current quote right after a subscription. Never done while a recording is replayed."""
     previous_close: PreviousClose = PreviousClose.ALL
+    ltt_encoding: TradeTime = TradeTime.IST
     order_update_casing: KeyCasing = KeyCasing.CAMEL
     order_update_copies: int = 1
 
+    token_death: TokenDeath = TokenDeath.STAY
+    token_validity_s: int = 86_400
+    """Of the first token, of renewed and of minted ones."""
     totp_secret: str | None = None
     pin: str | None = None

@@ -12,13 +12,15 @@ from core.model.instrument import Right, Segment
 from core.model.orders import OrderStatus, Side
 from core.model.position import Product
 from core.paper.auth import TokenState
-from core.paper.faults import FaultKind
+from core.paper.fault_kinds import FaultKind
 from core.paper.instruments import exchange_of
-from core.paper.options import KeyCasing
+from core.paper.options import KeyCasing, TokenDeath
+from core.paper.order_update_frames import FrameShape, frame
 from core.paper.orders import LIMIT, MARKET, STOP_LOSS, STOP_LOSS_MARKET, PaperOrder
 from core.paper.sockets import reset
 
 if TYPE_CHECKING:
+    from core.paper.faults import Fault
     from core.paper.venue import Venue
 
 LOGIN: Final = 42
@@ -38,6 +40,10 @@ class OrderUpdates:
         self._listeners: list[tuple[web.WebSocketResponse, asyncio.Transport]] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._silent_until = 0.0
+        self._refused_until = 0.0
+        self._disorder_until = 0.0
+        self._window_s = 0.0
+        self._waiting: list[str] = []
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(compress=False, timeout=1.0)
@@ -50,7 +56,8 @@ class OrderUpdates:
             async for message in socket:
                 if message.type is not WSMsgType.TEXT or pinger is not None:
                     continue
-                if not self._is_good_login(message.data):
+                is_refused = asyncio.get_running_loop().time() < self._refused_until
+                if is_refused or not self._is_good_login(message.data):
                     self._venue.log.add("order_updates_refused")
                     await asyncio.sleep(RESET_AFTER_S)
                     reset(transport)
@@ -83,18 +90,32 @@ class OrderUpdates:
 
     def publish(self, order: PaperOrder) -> None:
         """Send the order as it now is to every listener, `order_update_copies` times."""
-        if not self._listeners or asyncio.get_running_loop().time() < self._silent_until:
+        loop = asyncio.get_running_loop()
+        if not self._listeners or loop.time() < self._silent_until:
             return
         text = json.dumps({"Data": self._data(order), "Type": "order_alert"})
+        if loop.time() < self._disorder_until:
+            if not self._waiting:
+                loop.call_later(self._window_s, self._send_reversed)
+            self._waiting.append(text)
+            return
+        self._send_to_all(text)
+
+    def _send_reversed(self) -> None:
+        waiting, self._waiting = self._waiting[::-1], []
+        for text in waiting:
+            self._send_to_all(text)
+
+    def _send_to_all(self, text: str | bytes) -> None:
         for socket, _ in self._listeners:
             for _ in range(self._venue.options.order_update_copies):
                 task = asyncio.create_task(self._send(socket, text), name="order-update")
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
 
-    async def _send(self, socket: web.WebSocketResponse, text: str) -> None:
+    async def _send(self, socket: web.WebSocketResponse, text: str | bytes) -> None:
         try:
-            await socket.send_str(text)
+            await (socket.send_bytes(text) if isinstance(text, bytes) else socket.send_str(text))
         except ConnectionError:
             self._venue.log.add("order_update_lost")
 
@@ -164,13 +185,38 @@ class OrderUpdates:
             "correlationId": order.correlation_id,
         }
 
-    def inflict(self, kind: FaultKind, seconds: float) -> None:
-        """Let a fault of the stream happen now: a reset, or `seconds` of silence with the socket open."""
-        if kind is FaultKind.ORDER_UPDATES_RESET:
-            for _, transport in tuple(self._listeners):
-                reset(transport)
-        elif kind is FaultKind.ORDER_UPDATES_SILENCE:
-            self._silent_until = asyncio.get_running_loop().time() + seconds
+    def inflict(self, fault: Fault) -> None:
+        """Let a fault of the stream happen now."""
+        until = asyncio.get_running_loop().time() + fault.seconds
+        match fault.kind:
+            case FaultKind.ORDER_UPDATES_RESET:
+                self._cut_all()
+            case FaultKind.ORDER_UPDATES_SILENCE:
+                self._silent_until = until
+            case FaultKind.ORDER_UPDATES_REFUSE:
+                self._refused_until = until
+            case FaultKind.ORDER_UPDATES_DISORDER:
+                self._disorder_until, self._window_s = until, fault.window_s
+            case FaultKind.ORDER_UPDATES_FRAME if fault.message is not None:
+                self._send_to_all(fault.message)
+            case FaultKind.ORDER_UPDATES_FRAME:
+                newest = next(reversed(self._venue.account.orders.values()), None)
+                self._send_to_all(frame(FrameShape(str(fault.shape)), self._data(newest) if newest else {}))
+            case _:
+                pass
+
+    def token_died(self, death: TokenDeath) -> None:
+        """The token of every listener is dead. This stream never says why: it is reset or left alone."""
+        if death is not TokenDeath.STAY:
+            self._cut_all()
+
+    def clear(self) -> None:
+        """Take back what lasts."""
+        self._silent_until = self._refused_until = self._disorder_until = 0.0
+
+    def _cut_all(self) -> None:
+        for _, transport in tuple(self._listeners):
+            reset(transport)
 
     async def stop(self) -> None:
         for _, transport in tuple(self._listeners):

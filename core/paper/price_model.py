@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from core.model.instrument import Instrument, InstrumentKey
     from core.model.money import Paise
+    from core.paper.options import ExchangeOptions
 
 SESSION_YEAR_S: Final = 252 * 22_500
 YEAR_S: Final = 365 * 86_400
 MODEL_STEP_S: Final = 0.25
 OPEN_AT: Final = time(10, 0, tzinfo=IST)
 EXPIRES_AT: Final = time(15, 30, tzinfo=IST)
+EVERY_STEP: Final = frozenset({Segment.IDX_I, Segment.NSE_EQ})
 REGIME_STEPS: Final = 240
 REGIMES: Final = ((0.0, 0.6), (0.0, 1.0), (1.5, 1.0), (-1.5, 1.0), (0.0, 2.2))
 """(drift in standard deviations a minute, factor on volatility): calm, usual, rising, falling, wild."""
@@ -69,13 +71,17 @@ def smile(volatility: float, spot: float, strike: float, years: float) -> float:
 
 
 class PriceModel:
-    def __init__(self, instruments: Instruments, today: date, seed: int, pace: float, now_s: Callable[[], int]) -> None:
+    def __init__(
+        self, instruments: Instruments, today: date, options: ExchangeOptions, now_s: Callable[[], int]
+    ) -> None:
+        seed = options.seed
         self._instruments = instruments
+        self._options = options
         self._seed = seed
         self._now_s = now_s
         self._random = Random(seed)  # noqa: S311  seeded prices; nothing is protected by them
         self._opened = datetime.combine(today, OPEN_AT)
-        self._pace = math.sqrt(pace)
+        self._pace = math.sqrt(options.pace)
         self.step_number = 0
         spots = {listing.instrument.key: listing.open_price / 100 for listing in instruments}
         volatility = {u.name: u.volatility for u in UNDERLYINGS}
@@ -122,8 +128,10 @@ class PriceModel:
         return self._walks[name].spot
 
     def is_due(self, key: InstrumentKey) -> bool:
-        """Indices and shares trade on every step, contracts on every second one, spread evenly."""
-        return key.segment in {Segment.IDX_I, Segment.NSE_EQ} or (key.security_id + self.step_number) % 2 == 0
+        """Indices and shares trade on every step, contracts on every `contract_every`-th one, spread evenly."""
+        if key.segment in EVERY_STEP:
+            return True
+        return (key.security_id + self.step_number) % self._options.contract_every == 0
 
     def theoretical(self, contract: Instrument) -> float:
         """Fair value in rupees."""

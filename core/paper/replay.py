@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import csv
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from core.model.instrument import InstrumentKey, Segment
 from core.model.money import paise_from_text
 from core.paper.market import DEFAULT_LOTS, Market, MarketData
+from core.paper.options import ReplayTime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from core.paper.instruments import Instruments
+    from core.paper.options import ExchangeOptions
+    from core.paper.wall_clock import WallClock
 
 MS_PER_S = 1_000
 ROWS_BETWEEN_YIELDS = 200
@@ -77,19 +80,32 @@ def _whole(text: str | None, default: int | None) -> int | None:
     return int(float(text)) if text else default
 
 
-class Replay:
-    """`speed` 1 as recorded, 2 twice as fast, 0 as fast as the slowest client takes it. `position` counts rows."""
+async def _let_others_run() -> None:
+    await asyncio.sleep(0)
 
-    def __init__(self, rows: Iterator[RecordedRow], market: Market, speed: float) -> None:
+
+class Replay:
+    """`speed` 1 as recorded, 60 an hour in a minute, 0 as fast as the slowest client takes it. `position` counts rows.
+
+    At `speed` 0 every row reaches every client, and all wait for the slowest. At a speed the rows keep their times: a
+    client that does not take them gets the newest only, and nobody else waits for it, as on a real feed.
+    Trade times: `ReplayTime`. Recorded ones run `speed` times as fast as the wall clock, so a row sent t wall seconds
+    after the first has the trade time first + t x speed, on the feed and over REST alike.
+    """
+
+    def __init__(self, rows: Iterator[RecordedRow], market: Market, options: ExchangeOptions, clock: WallClock) -> None:
         self._rows = rows
         self._market = market
-        self._speed = speed
+        self._speed = options.speed
+        self._options = options
+        self._clock = clock
         self.position = 0
         self.finished = asyncio.Event()
 
     async def run(self, wait_for_clients: Callable[[], Awaitable[None]]) -> None:
         """Play to the end. `wait_for_clients` returns when no client's socket is full."""
         loop = asyncio.get_running_loop()
+        pause = wait_for_clients if self._speed == 0 else _let_others_run
         started: float | None = None
         first_ms = 0
         for row in self._rows:
@@ -100,8 +116,11 @@ class Replay:
                 if due > loop.time():
                     await asyncio.sleep(due - loop.time())
             self.position += 1
-            self._market.apply(row.data, every=True)
+            data = row.data
+            if self._options.replay_time is ReplayTime.NOW:
+                data = replace(data, traded_at_s=self._clock.utc_s())
+            self._market.apply(data, every=self._speed == 0)
             if self.position % ROWS_BETWEEN_YIELDS == 0:
-                await wait_for_clients()
-        await wait_for_clients()
+                await pause()
+        await pause()
         self.finished.set()

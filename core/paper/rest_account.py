@@ -37,7 +37,8 @@ class RestAccount:
         for method, path, handler in routes:
             router.add_route(method, path, gate.door(handler, Surface.TRADING, RateClass.NON_TRADING))
         router.add_post("/v2/RenewToken", self._renew_by_post)
-        router.add_post("/auth/app/generateAccessToken", self.generate_token)
+        minting = gate.door(self.generate_token, Surface.AUTH, RateClass.FREE)
+        router.add_post("/auth/app/generateAccessToken", minting)
 
     def profile(self, _call: Call) -> web.Response:
         expires = ist_datetime(self._venue.tokens.expiry_s() * NS_PER_S)
@@ -62,9 +63,9 @@ class RestAccount:
     async def _renew_by_post(self, _request: web.Request) -> web.Response:
         return refusal("DH-905", "Missing required fields, bad values for parameters etc.", 400)
 
-    async def generate_token(self, request: web.Request) -> web.Response:
+    def generate_token(self, call: Call) -> web.Response:
         """PIN and TOTP in the query, no body. Any six digits pass unless the options name a PIN or a TOTP secret."""
-        query, options = request.query, self._venue.options
+        query, options = call.request.query, self._venue.options
         pin, totp = query.get("pin", ""), query.get("totp", "")
         now_s = self._venue.clock.utc_s()
         codes = {totp_at(options.totp_secret, now_s + d) for d in (-30, 0, 30)} if options.totp_secret else {totp}

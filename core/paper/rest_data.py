@@ -58,9 +58,8 @@ class RestData:
             if segment not in set(Segment):
                 continue
             keys = [self._venue.instruments.find(segment, str(security_id)) for security_id in ids]
-            found[segment] = {
-                str(key.security_id): view(self._venue.market.quote(key)) for key in keys if key is not None
-            }
+            books = [self._venue.quote_faults.quote(key) for key in keys if key is not None]
+            found[segment] = {str(book.key.security_id): view(book) for book in books if book is not None}
         return web.json_response({"data": found, "status": "success"})
 
     def _quote_object(self, book: Book) -> dict[str, object]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from aiohttp import web
 
 from core.paper.auth import TokenState
-from core.paper.event_log import without_secrets
-from core.paper.faults import Fault, FaultKind, Occasion
+from core.paper.event_log import shortened, without_secrets
+from core.paper.fault_kinds import FaultKind
+from core.paper.faults import Fault, Occasion
 from core.paper.orders import BadRequestError
 from core.paper.rate_limits import RateClass, RateLimits
 from core.paper.sockets import reset
@@ -27,6 +28,8 @@ class Surface(Enum):
 
     TRADING = auto()
     DATA = auto()
+    AUTH = auto()
+    """The host that mints tokens: it asks for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +93,14 @@ class Gate:
             raw = await request.read()
             body = _read_json(raw)
             occasion = self._occasion(request, body)
-            self._venue.log.add(
-                "request", method=occasion.method, path=occasion.path, body=without_secrets(body or None)
-            )
+            shown = without_secrets(shortened(body) if body else None)
+            self._venue.log.add("request", method=occasion.method, path=occasion.path, body=shown)
             fault = self._due(BEFORE, occasion)
             if fault is not None and not (fault.kind is FaultKind.HTTP_5XX and fault.after_accept):
                 call = Call(request, body or {})
-                return self._fail_before(fault, call, handler)
+                refused = self._fail_before(fault, call, handler)
+                self._count(occasion, body, refused.status)
+                return refused
             response = self._refused(request, surface, rate, is_order=is_order)
             if response is None:
                 response = self._handle(handler, request, body, surface)
@@ -104,9 +108,16 @@ class Gate:
                 response = _upstream_failure(fault)
             response = await self._fail_after(request, occasion, response)
             self._venue.log.add("response", method=occasion.method, path=occasion.path, status=response.status)
+            self._count(occasion, body, response.status)
             return response
 
         return route
+
+    def _count(self, occasion: Occasion, body: dict[str, object] | None, status: int) -> None:
+        instruments = None
+        if occasion.path.startswith("/marketfeed/"):
+            instruments = sum(len(ids) for ids in (body or {}).values() if isinstance(ids, list))
+        self._venue.statistics.answered(occasion.method, occasion.path, status, instruments)
 
     def _occasion(self, request: web.Request, body: dict[str, object] | None) -> Occasion:
         facts = body or {}
@@ -133,7 +144,7 @@ class Gate:
             case FaultKind.RATE_LIMIT:
                 return refusal("DH-904", fault.message or TOO_MANY, 429)
             case FaultKind.REFUSE:
-                return refusal(fault.code or "DH-905", fault.message or "Refused", fault.status or 400)
+                return _refuse(fault)
             case _:
                 return _upstream_failure(fault)
         return web.Response(status=500)
@@ -146,7 +157,9 @@ class Gate:
         self, request: web.Request, surface: Surface, rate: RateClass, *, is_order: bool
     ) -> web.Response | None:
         options = self._venue.options
-        refused = self._data_refused(request) if surface is Surface.DATA else self._token_refused(request)
+        refused = None
+        if surface is not Surface.AUTH:
+            refused = self._data_refused(request) if surface is Surface.DATA else self._token_refused(request)
         if refused is not None:
             return refused
         if is_order and not options.static_ip_matches:
@@ -202,6 +215,13 @@ class Gate:
             return web.Response(status=200, text=UPSTREAM_HTML, content_type="text/html")
         reset(request.transport)
         return response
+
+
+def _refuse(fault: Fault) -> web.Response:
+    code, message = fault.code or "DH-905", fault.message or "Refused"
+    if code.isdigit():
+        return data_refusal(int(code), message, fault.status or 401)
+    return refusal(code, message, fault.status or 400)
 
 
 def _upstream_failure(fault: Fault) -> web.Response:

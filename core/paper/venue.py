@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from core.paper.options import ExchangeOptions
     from core.paper.price_model import PriceModel
     from core.paper.replay import Replay
+    from core.paper.rest_faults import QuoteFaults
+    from core.paper.statistics import Statistics
     from core.paper.wall_clock import WallClock
 
 
@@ -32,5 +34,7 @@ class Venue:
     matching: Matching
     tokens: Tokens
     faults: Faults
+    quote_faults: QuoteFaults
+    statistics: Statistics
     model: PriceModel | None = None
     replay: Replay | None = None

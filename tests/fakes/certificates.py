@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
-    """A server context and the certificate's file, good for `name` (an address or a host name) only."""
+def self_signed(folder: Path, name: str, *, days: tuple[int, int] = (-1, 1)) -> tuple[ssl.SSLContext, Path]:
+    """A server context and the certificate's file, good for `name` (an address or a host name) only, in those days from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     alternative = x509.IPAddress(ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
@@ -25,8 +25,8 @@ def self_signed(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())

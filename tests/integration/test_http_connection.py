@@ -11,12 +11,16 @@ from core.brokers.http_connection import (
     HttpConnection,
     HttpEndpoint,
     NotSentError,
+    NotTrustedError,
     OutcomeUnknownError,
     open_connection,
 )
 from core.brokers.warm_connections import HttpLimits, WarmConnections
 from core.clock import SystemClock
+from core.host_names import HostNames
+from core.model.commands import Severity
 from core.model.errors import ConfigurationError
+from core.tls import TlsWatch, verified_tls
 from tests.fakes.certificates import self_signed
 from tests.fakes.http_server import OK, dropping, json_response, raw_server, replying, silent
 from tests.fakes.manual_clock import ManualClock
@@ -119,7 +123,7 @@ async def test_a_connection_that_the_peer_closed_while_idle_is_replaced_before_t
 async def test_the_peers_close_is_seen_in_the_kernel_before_the_loop_delivers_it():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = HttpEndpoint.from_url(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        connection = await open_connection(endpoint, SystemClock(), 1.0)
+        connection = await open_connection(endpoint, SystemClock(), 1.0, HostNames(SystemClock()))
         peer, _ = listener.accept()
         assert connection.is_usable
         peer.close()
@@ -254,7 +258,7 @@ async def test_a_trusted_certificate_works_and_the_default_trust_refuses_it(tmp_
                 assert (await client.request("POST", "/orders", b"{}")).status == 200
             assert client.opened == 2
         async with client_of(server, scheme="https") as client:
-            with pytest.raises(NotSentError, match="CERTIFICATE_VERIFY_FAILED"):
+            with pytest.raises(NotSentError, match=r"TLS: the certificate of .* was signed by nobody"):
                 await client.request("POST", "/orders", b"{}")
     assert len(server.requests) == 3
 
@@ -301,3 +305,59 @@ def test_the_host_header_names_the_port_only_where_it_is_not_the_default(url, ho
 async def test_a_connection_that_was_never_made_sends_nothing():
     with pytest.raises(NotSentError):
         await HttpConnection(SystemClock()).exchange(b"x", 1.0)
+
+
+async def test_f22_the_api_pages_once_while_its_certificate_is_not_trusted(tmp_path):
+    context, certificate = self_signed(tmp_path, "127.0.0.1")
+    trusting = ssl.create_default_context(cafile=certificate)
+    alerts = []
+    trust = TlsWatch("Dhan's API", alerts.append)
+    async with raw_server(replying(OK), ssl=context) as server:
+        for tls in (verified_tls(), verified_tls(), trusting, verified_tls()):
+            endpoint = HttpEndpoint.from_url(f"https://127.0.0.1:{server.port}", tls)
+            client = WarmConnections(endpoint, lambda: b"", SystemClock(), HttpLimits(5.0, 5.0), trust=trust)
+            for _ in range(3):
+                with contextlib.suppress(NotTrustedError):
+                    await client.request("GET", "/orders")
+            await client.close()
+    assert [(alert.severity, alert.subject) for alert in alerts] == [
+        (Severity.PAGE, "Dhan's API: the server is not trusted"),
+        (Severity.INFO, "Dhan's API: the server is trusted again"),
+        (Severity.PAGE, "Dhan's API: the server is not trusted"),
+    ]
+    assert "127.0.0.1 was signed by nobody" in alerts[0].text
+    assert len(server.requests) == 3
+
+
+async def test_a_bug_in_the_upkeep_reaches_the_loop_at_once_and_comes_out_of_close(monkeypatch):
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    async with raw_server(replying(OK)) as server:
+        endpoint = HttpEndpoint.from_url(f"http://127.0.0.1:{server.port}")
+        client = WarmConnections(endpoint, lambda: b"", SystemClock())
+        await client.open()
+
+        async def broken():
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(client, "refill", broken)
+        client.drop_idle()
+        await eventually(lambda: told)
+        # What the monitor's handler looks for before it ends the run.
+        assert "handle" in told[0]
+        assert str(told[0]["exception"]) == "a bug"
+        assert (await client.request("POST", "/orders", b"{}")).status == 200, "an exit under way goes on till the end"
+        with pytest.raises(RuntimeError, match="a bug"):
+            await client.close()
+        assert client.idle_count == 0
+        await client.close()
+
+
+async def test_idle_connections_are_replaced_after_a_sleep():
+    async with raw_server(replying(OK)) as server, client_of(server) as client:
+        await client.open()
+        await eventually(lambda: server.connections == 2)
+        client.drop_idle()
+        assert client.idle_count == 0
+        await eventually(lambda: client.idle_count == 2)
+        assert client.opened == 4

@@ -183,7 +183,7 @@ async def test_the_root_path_serves_the_feed_too(exchange, session):
 async def test_a_slow_client_of_the_model_gets_the_newest_price_and_a_script_gets_every_one(exchange, session):
     feed = await Feed.connect(exchange, session)
     await feed.subscribe(exchange, 21, *(("NSE_FNO", 40_001 + n) for n in range(100)))
-    connection = exchange.feed._connections[0]
+    connection = exchange.feed.connections[0]
     feed.socket._response.connection.transport.pause_reading()
     async with asyncio.timeout(30):
         while not connection.is_congested:
@@ -216,7 +216,7 @@ async def test_stopping_does_not_wait_for_a_client_that_does_not_read(options, s
     feed = await Feed.connect(exchange, session)
     await feed.subscribe(exchange, 21, CALL)
     feed.socket._response.connection.transport.pause_reading()
-    transport = exchange.feed._connections[0].transport
+    transport = exchange.feed.connections[0].transport
     while transport.get_write_buffer_size() == 0:
         for _ in range(1_000):
             exchange.market.set_quote(*CALL, 9_840)

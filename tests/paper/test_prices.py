@@ -25,7 +25,7 @@ needs_recordings = pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"no recor
 
 
 def model(seed=3, **kwargs):
-    return PriceModel(listed.generate(DAY, 5), DAY, seed, kwargs.get("pace", 1.0), lambda: 1_795_146_300)
+    return PriceModel(listed.generate(DAY, 5), DAY, ExchangeOptions(seed=seed, **kwargs), lambda: 1_795_146_300)
 
 
 def path_of(found, key, steps=50):
@@ -151,7 +151,7 @@ async def test_the_replay_waits_for_a_client_that_does_not_read(tmp_path, sessio
         feed = await Feed.connect(exchange, session)
         feed.socket._response.connection.transport.pause_reading()
         await feed.send(21, ("NSE_FNO", 40_011))
-        connection = exchange.feed._connections[0]
+        connection = exchange.feed.connections[0]
         await eventually(connection.transport.get_write_buffer_size, 30)
         stuck = exchange.venue.replay.position
         assert stuck < 200_000

@@ -154,3 +154,63 @@ def test_a_table_without_limits_or_file_is_named(tmp_path):
     path.write_text("date,kind,open,close,note\n2026-01-26,closed,,,\n")
     with pytest.raises(ConfigurationError, match="which dates it covers"):
         load_calendar(path)
+
+
+HEAD = "date,kind,open,close,note\n2026-01-01,first,,,\n2026-12-31,last,,,\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (f"{HEAD}2026-03-02,closed,,,\n2026-03-02,special,09:15,10:00,\n", "2026-03-02 in two kinds"),
+        (f"{HEAD}2026-03-02,closed,,,\n2026-03-02,unknown,,,\n", "2026-03-02 in two kinds"),
+        (f"{HEAD}2026-03-02,unknown,,,\n2026-03-02,special,09:15,10:00,\n", "2026-03-02 in two kinds"),
+        (f"{HEAD}2026-03-02,special,09:15,11:00,\n2026-03-02,special,10:59,12:00,\n", "overlaps another window"),
+        ("date,kind,open,close,note\n2026-12-31,first,,,\n2026-01-01,last,,,\n", "which dates it covers"),
+        ("", "which dates it covers"),
+    ],
+)
+def test_f27_a_file_that_contradicts_itself_is_refused(body, says, tmp_path):
+    path = tmp_path / "calendar.csv"
+    path.write_text(body, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=says):
+        load_calendar(path)
+
+
+def test_f27_two_windows_that_touch_and_a_mark_before_the_first_letter_are_read(tmp_path):
+    path = tmp_path / "calendar.csv"
+    windows = "2026-03-07,special,11:30,12:30,\n2026-03-07,special,09:15,11:30,\n"
+    path.write_text(f"{HEAD}{windows}", encoding="utf-8-sig")
+    calendar = load_calendar(path)
+    assert calendar.source == path
+    open_at = [calendar.session_open(at(f"2026-03-07T{hour}")) for hour in ("09:14:59", "11:30:00", "12:30:00")]
+    assert open_at == [False, True, False]
+
+
+def test_f27_a_file_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "calendar.csv"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        load_calendar(path)
+    with pytest.raises(ConfigurationError, match="Is a directory"):
+        load_calendar(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("today", "says"),
+    [
+        ("2026-11-20", ""),
+        ("2026-10-24", ""),
+        ("2026-10-25", "nobody has confirmed the trading hours of 2026-11-08; put"),
+        ("2026-11-08", "nobody has confirmed the trading hours of 2026-11-08: no rule fires and no order is sent"),
+        ("2026-12-17", ""),
+        ("2026-12-18", "the market calendar ends on 2026-12-31; put"),
+        ("2027-01-04", "the market calendar does not know 2027-01-04 (it covers 2024-01-01 to 2026-12-31): no rule"),
+        ("2023-12-29", "the market calendar does not know 2023-12-29"),
+    ],
+)
+def test_f27_what_the_table_does_not_know_is_said_at_start(today, says):
+    said = CALENDAR.gap(date.fromisoformat(today))
+    assert said.startswith(says)
+    assert bool(said) is bool(says)
+    assert not said or "MARKET_CALENDAR" in said

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dhan.disconnect_policy import REASONS
+from core.dhan.disconnect_policy import REASONS, AccountGate
 from core.dhan.feed_connection import (
     TRANSITIONS,
     FeedConnection,
@@ -155,16 +155,52 @@ def test_a_silence_starts_the_30_seconds_again():
     assert feed.failures == 0
 
 
-def test_silence_makes_the_feed_stale_and_then_dead():
+STALE_NS = 2_500_000_000
+
+
+def test_f02_silence_makes_the_feed_stale_and_then_dead():
     feed = live()
-    assert feed.check_silence(3 * S - 1) is Silence.FINE
+    assert feed.check_silence(STALE_NS - 1) is Silence.FINE
     assert feed.state is FeedState.LIVE
-    assert feed.check_silence(3 * S) is Silence.STALE
+    assert feed.check_silence(STALE_NS) is Silence.STALE
     assert feed.state is FeedState.STALE
     assert feed.check_silence(10 * S - 1) is Silence.STALE
     assert feed.check_silence(10 * S) is Silence.DEAD
     assert feed.closed(10 * S, "silent").delay_ns == S // 4
     assert feed.state is FeedState.BACKING_OFF
+
+
+def test_f02_a_silent_canary_ends_the_patience_early():
+    feed = live()
+    feed.carries_canary = True
+    feed.canary_heard()
+    assert feed.check_silence(3 * S - 1) is Silence.STALE
+    assert feed.check_silence(3 * S) is Silence.DEAD
+
+
+def test_f02_connected_and_wholly_mute_is_given_up_early_when_a_canary_was_asked_for():
+    feed = opened()
+    feed.carries_canary = True
+    assert feed.check_silence(3 * S) is Silence.DEAD
+
+
+def test_a_canary_that_was_never_heard_while_others_were_proves_nothing():
+    feed = live()
+    feed.carries_canary = True
+    assert feed.check_silence(3 * S) is Silence.STALE
+    assert feed.check_silence(10 * S) is Silence.DEAD
+
+
+def test_a_canary_must_be_heard_anew_on_each_connection():
+    feed = live()
+    feed.carries_canary = True
+    feed.canary_heard()
+    feed.closed(1, "reset")
+    feed.connecting(2)
+    feed.opened(2)
+    assert not feed.has_heard_canary
+    feed.data_received(2)
+    assert feed.check_silence(3 * S + 2) is Silence.STALE
 
 
 def test_data_revives_a_stale_feed():
@@ -177,8 +213,8 @@ def test_data_revives_a_stale_feed():
 
 def test_silence_after_the_handshake_counts_from_the_handshake():
     feed = opened(50 * S)
-    assert not feed.is_silent(53 * S - 1)
-    assert feed.check_silence(53 * S) is Silence.STALE
+    assert not feed.is_silent(50 * S + STALE_NS - 1)
+    assert feed.check_silence(50 * S + STALE_NS) is Silence.STALE
     assert feed.check_silence(60 * S) is Silence.DEAD
 
 
@@ -194,8 +230,8 @@ def test_silence_is_measured_from_the_opening():
     feed.market(0, is_open=False)
     feed.market(1000 * S, is_open=True)
     feed.market(1001 * S, is_open=True)
-    assert feed.check_silence(1003 * S - 1) is Silence.FINE
-    assert feed.check_silence(1003 * S) is Silence.STALE
+    assert feed.check_silence(1000 * S + STALE_NS - 1) is Silence.FINE
+    assert feed.check_silence(1000 * S + STALE_NS) is Silence.STALE
 
 
 def test_without_a_socket_nothing_is_silent():
@@ -207,7 +243,7 @@ def test_without_a_socket_nothing_is_silent():
 
 
 def test_limits_of_silence_are_settings():
-    feed = connection(policy=FeedPolicy(stale_after_ns=S, reconnect_after_ns=2 * S))
+    feed = connection(policy=FeedPolicy(stale_after_ns=S, quiet_reconnect_after_ns=2 * S))
     feed.market(0, is_open=True)
     feed.connecting(0)
     feed.opened(0)
@@ -306,27 +342,69 @@ def test_a_server_fault_on_the_upgrade_is_an_ordinary_loss(status):
 def refusals(step, rounds):
     feed = connection(0.0)
     found = []
-    for now in range(rounds):
+    for now in range(0, rounds * 400 * S, 400 * S):
         feed.connecting(now)
         feed.opened(now)
         found.append(step(feed, now).delay_ns // S)
     return found
 
 
-def test_429_waits_from_one_minute_to_five():
+def test_f21_429_waits_from_one_minute_to_five():
     assert refusals(lambda feed, now: feed.refused_http(429, now), 6) == [60, 120, 240, 300, 300, 300]
 
 
-def test_too_many_connections_wait_from_one_minute_to_five():
+def test_f18_too_many_connections_wait_from_one_minute_to_five():
     assert refusals(lambda feed, now: feed.disconnect_code(805, now), 4) == [60, 120, 240, 300]
 
 
-def test_a_dead_token_is_no_hot_loop():
+def test_f19_f20_a_dead_token_is_no_hot_loop():
     assert refusals(lambda feed, now: feed.disconnect_code(807, now), 8) == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_no_data_plan_is_tried_every_30_seconds():
+def test_f19_no_data_plan_is_tried_every_30_seconds():
     assert refusals(lambda feed, now: feed.disconnect_code(806, now), 40) == [30] * 40
+
+
+def test_f21_a_longer_retry_after_is_kept_and_an_absurd_one_is_not_believed():
+    feed = connection(0.0)
+    for now, told_s, waited_s in ((0, 90, 90), (1000, 5, 120), (2000, 86_400, 600)):
+        feed.connecting(now * S)
+        assert feed.refused_http(429, now * S, told_s).delay_ns == waited_s * S
+    feed.connecting(3000 * S)
+    assert feed.refused_http(503, 3000 * S, 7).delay_ns == 7 * S
+
+
+def test_what_a_person_must_know_of_a_failed_connect_is_in_the_answer():
+    feed = connection()
+    feed.connecting(0)
+    assert feed.closed(1, "no connection", "the certificate has expired").alert == "the certificate has expired"
+
+
+def test_f18_a_refusal_of_the_account_is_kept_by_every_connection():
+    gate = AccountGate()
+    first, second = (FeedConnection(lambda: 0.0, None, gate) for _ in range(2))
+    first.connecting(0)
+    assert first.refused_http(429, 0).delay_ns == 60 * S
+    assert gate.turn(60 * S - 1) == 1
+    assert gate.turn(60 * S) == 0
+    second.connecting(60 * S)
+    assert second.refused_http(429, 60 * S).delay_ns == 120 * S
+    assert gate.turn(61 * S) == 119 * S
+
+
+def test_f18_data_of_a_connection_from_before_the_block_do_not_end_the_severity():
+    gate = AccountGate()
+    old, new = (FeedConnection(lambda: 0.0, None, gate) for _ in range(2))
+    old.connecting(0)
+    old.closed(0, "reset")
+    old.connecting(S)
+    old.opened(S)
+    new.connecting(2 * S)
+    new.refused_http(429, 2 * S)
+    for second in range(40):
+        old.data_received((2 + second) * S)
+    new.connecting(100 * S)
+    assert new.refused_http(429, 100 * S).delay_ns == 120 * S
 
 
 def test_useful_data_forget_the_refusals():

@@ -1,6 +1,7 @@
 """The instrument master in both kinds of file, with the rows of dhan_v2_protocol 7.2."""
 
 import gzip
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -35,6 +36,7 @@ COMPACT_CALL_ROW = (
     "5.0000,W,OP,NA,"
 )
 KEY = InstrumentKey(Segment.NSE_FNO, 61234)
+NIFTY = InstrumentKey(Segment.IDX_I, 13)
 CALL = Instrument(
     KEY, "NIFTY-Nov2026-26200-CE", "NIFTY", 65, 5, 1756, 2620000, date(2026, 11, 24), Right.CALL, 5, 47160
 )
@@ -117,8 +119,8 @@ def test_quoted_fields_may_hold_commas():
 def test_only_wanted_keys_are_kept():
     text = file_of(DETAILED, CALL_ROW, FUTURE_ROW, INDEX_ROW, "NSE,D,61234", CALL_ROW.replace("NSE,D", "BSE,D"))
     master = parse_master(text, [KEY])
-    assert master.instruments == {KEY: CALL}
-    assert master.bad_rows == 1
+    assert master.instruments == {KEY: replace(CALL, underlying_key=NIFTY)}
+    assert master.bad_rows == 0, "a line that is cut off before its id ends is about nothing"
     assert parse_master(text, []).instruments == {}
 
 
@@ -234,7 +236,8 @@ def test_a_few_wanted_among_many_cost_little():
 
 
 def test_a_contract_that_is_missing_is_looked_for_in_every_row():
-    master = parse_master(file_of(DETAILED, CALL_ROW, "NSE"), [KEY, InstrumentKey(Segment.NSE_FNO, 9)])
+    same_id = CALL_ROW.replace("NSE,D", "BSE,D")
+    master = parse_master(file_of(DETAILED, same_id, CALL_ROW, "NSE"), [KEY, InstrumentKey(Segment.NSE_FNO, 9)])
     assert master.instruments == {KEY: CALL}
     assert master.bad_rows == 1
 
@@ -242,3 +245,91 @@ def test_a_contract_that_is_missing_is_looked_for_in_every_row():
 def test_a_field_that_spans_lines_is_found_by_reading_everything():
     row = CALL_ROW.replace("NIFTY 24 NOV 26200 CALL", '"two\nlines"')
     assert parse_master(file_of(DETAILED, row), [KEY]).instruments == {KEY: CALL}
+
+
+SHARE_ROW = (
+    "NSE,E,2885,INE002A01018,EQUITY,2885,RELIANCE,RELIANCE INDUSTRIES LTD,Reliance,ES,EQ,1.0,,,XX,10.0000,NA,N,N,N,NA,A,"
+    "0,0,0,0,0,0,0,1694.0000,1386.0000,100000,"
+)
+BOND_ROW = SHARE_ROW.replace(",2885,INE", ",9999,INE").replace(",EQ,", ",N1,")
+STOCK_CALL_ROW = CALL_ROW.replace("61234", "70001").replace("OPTIDX", "OPTSTK").replace("NIFTY", "RELIANCE")
+BSE_CALL_ROW = CALL_ROW.replace("NSE,D,61234", "BSE,D,840001").replace("NIFTY", "SENSEX")
+SENSEX_ROW = INDEX_ROW.replace("NSE,I,13", "BSE,I,51").replace("NIFTY", "SENSEX")
+BSE_SHARE_ROW = SHARE_ROW.replace("NSE,E,2885", "BSE,E,500325").replace(",EQ,", ",A,")
+SPOT_ROWS = (BOND_ROW, INDEX_ROW, SENSEX_ROW, SHARE_ROW, BSE_SHARE_ROW)
+
+
+def underlying_of(row, *others, header=DETAILED):
+    """By reading a few, and by reading everything: the two ways must agree."""
+    text = file_of(header, row, *others)
+    (key,) = (key for key in parse_master(file_of(header, row)).instruments)
+    found = parse_master(text).instruments[key].underlying_key
+    assert parse_master(text, [key]).instruments[key].underlying_key == found
+    many = [key, *(InstrumentKey(Segment.NSE_FNO, 900_000 + number) for number in range(20))]
+    assert parse_master(text, many).instruments[key].underlying_key == found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (CALL_ROW, NIFTY),
+        (FUTURE_ROW, NIFTY),
+        (STOCK_CALL_ROW, InstrumentKey(Segment.NSE_EQ, 2885)),
+        (STOCK_CALL_ROW.replace("NSE,D", "BSE,D"), InstrumentKey(Segment.BSE_EQ, 500325)),
+        (BSE_CALL_ROW, InstrumentKey(Segment.IDX_I, 51)),
+        (CALL_ROW.replace("NIFTY", "UNHEARD"), None),
+        (CALL_ROW.replace("NSE,D", "MCX,M"), None),
+        (INDEX_ROW, None),
+        (SHARE_ROW, None),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_underlying_is_found_by_name_because_its_id_is_the_exchanges(row, expected, order):
+    """26000 is the exchange's token of NIFTY; Dhan's id of it is 13."""
+    assert underlying_of(row, *SPOT_ROWS[::order]) == expected
+
+
+def test_a_derivative_without_a_row_of_its_underlying_has_none():
+    assert underlying_of(CALL_ROW) is None
+
+
+def test_the_share_is_taken_and_not_its_bond_or_a_row_that_is_broken():
+    series_less = SHARE_ROW.replace(",EQ,", ",NA,").replace("2885", "77")
+    assert underlying_of(STOCK_CALL_ROW, BOND_ROW) is None
+    assert underlying_of(STOCK_CALL_ROW, series_less) == InstrumentKey(Segment.NSE_EQ, 77)
+    assert underlying_of(STOCK_CALL_ROW, series_less, SHARE_ROW, series_less) == InstrumentKey(Segment.NSE_EQ, 2885)
+    assert underlying_of(STOCK_CALL_ROW, SHARE_ROW.replace("2885", "x")) is None
+    assert underlying_of(STOCK_CALL_ROW, SHARE_ROW.replace("NSE,E", "XSE,E")) is None
+    assert underlying_of(STOCK_CALL_ROW, "NSE,E,2885,RELIANCE") is None
+
+
+def test_the_underlying_is_found_in_the_compact_file_too():
+    index = "NSE,I,13,INDEX,0,NIFTY,1.0,Nifty 50,,,XX,5.0000,NA,INDEX,X,"
+    assert underlying_of(COMPACT_CALL_ROW, index, header=COMPACT) == NIFTY
+
+
+def test_a_file_without_series_and_in_another_order_names_the_underlying():
+    header = DETAILED.replace(",SERIES,", ",")
+    rows = [row.replace(",OP,NA,", ",OP,").replace(",INDEX,X,", ",INDEX,") for row in (CALL_ROW, INDEX_ROW)]
+    assert underlying_of(*rows, header=header) == NIFTY
+    moved = [",".join((row.rstrip(",").split(",") + [""] * 4)[:32][::-1]) for row in (DETAILED, CALL_ROW, INDEX_ROW)]
+    assert underlying_of(*moved[1:], header=moved[0]) == NIFTY
+
+
+def test_f13_the_key_is_segment_and_id_because_ids_repeat():
+    """The same number is an index, a share and an option: whoever asks for one gets that one."""
+    rows = [
+        INDEX_ROW,
+        SHARE_ROW.replace("2885", "13"),
+        CALL_ROW.replace("61234", "13"),
+        BSE_CALL_ROW.replace("840001", "13"),
+    ]
+    text = file_of(DETAILED, *rows)
+    for segment in (Segment.IDX_I, Segment.NSE_EQ, Segment.NSE_FNO, Segment.BSE_FNO):
+        key = InstrumentKey(segment, 13)
+        (found,) = parse_master(text, [key]).instruments.values()
+        assert found == parse_master(text).instruments[key]
+    assert parse_master(text).instruments.keys() == {
+        InstrumentKey(segment, 13) for segment in (Segment.IDX_I, Segment.NSE_EQ, Segment.NSE_FNO, Segment.BSE_FNO)
+    }

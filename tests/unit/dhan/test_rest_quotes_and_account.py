@@ -1,5 +1,6 @@
 """Quotes, profile, static IP and token over REST, from the shapes of dhan_v2_protocol 1 and 5.11."""
 
+import base64
 import json
 from datetime import UTC, datetime
 
@@ -153,7 +154,10 @@ def test_a_static_ip_of_another_shape_is_refused(body):
         parse_static_ip(body)
 
 
-@pytest.mark.parametrize("expiry", ["2026-11-21T08:45:12.000", "2026-11-21T08:45:12"])
+@pytest.mark.parametrize(
+    "expiry",
+    ["2026-11-21T08:45:12.000", "2026-11-21T08:45:12", "2026-11-21T08:45:12+05:30", "2026-11-21T03:15:12.000+00:00"],
+)
 def test_a_token_is_read_and_kept_out_of_the_repr(expiry):
     token = parse_token(encoded({"dhanClientId": "1100000042", "accessToken": "secret", "expiryTime": expiry}))
     assert token == IssuedToken("1100000042", "secret", int(datetime(2026, 11, 21, 3, 15, 12, tzinfo=UTC).timestamp()))
@@ -162,6 +166,19 @@ def test_a_token_is_read_and_kept_out_of_the_repr(expiry):
 
 def test_a_token_with_an_unreadable_expiry_is_kept():
     assert parse_token(encoded({"dhanClientId": "1", "accessToken": "s"})).expires_at is None
+    assert parse_token(encoded({"dhanClientId": "1", "accessToken": "s", "expiryTime": "soon"})).expires_at is None
+
+
+def test_a_token_without_a_client_is_kept_because_the_old_one_is_dead():
+    assert parse_token(encoded({"accessToken": "s"})) == IssuedToken(None, "s", None)
+
+
+def test_the_expiry_in_the_token_goes_before_the_one_around_it():
+    claims = base64.urlsafe_b64encode(b'{"exp":1795230300}').rstrip(b"=").decode()
+    body = {"accessToken": f"h.{claims}.s", "expiryTime": "2026-11-21T08:45:12"}
+    assert parse_token(encoded(body)).expires_at == 1795230300
+    body["accessToken"] = "h.e30.s"
+    assert parse_token(encoded(body)).expires_at == int(datetime(2026, 11, 21, 3, 15, 12, tzinfo=UTC).timestamp())
 
 
 @pytest.mark.parametrize(

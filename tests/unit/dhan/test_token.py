@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dhan.token import TokenClaims, read_claims
+from core.dhan.token import TokenClaims, read_claims, says_too_soon
 
 
 def token_of(payload):
@@ -49,3 +49,8 @@ def test_no_text_raises(text):
 
 def test_a_token_pasted_with_a_line_break_is_read():
     assert read_claims(f" {token_of(b'{}')}\n") == TokenClaims(None, None)
+
+
+def test_only_too_early_is_told_from_every_other_refusal():
+    assert says_too_soon("Dhan answered HTTP 200:  Token can be generated once every 2 minutes.")
+    assert not says_too_soon("Dhan answered HTTP 400:  Invalid Pin or TOTP")

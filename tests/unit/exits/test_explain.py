@@ -3,6 +3,7 @@ from datetime import datetime, time
 import pytest
 
 from core.model.exit_levels import Action, ClockLevel, ExitLevels, Rule, Urgency
+from core.model.market import QuoteSource
 from core.model.session_time import IST
 from tests.unit.exits.builders import MS, ROW, Desk, S, amount, days, leg, trailing
 
@@ -45,8 +46,18 @@ def test_an_unprotected_position_says_why():
 
     desk = Desk(*ONE, levels=STOP)
     desk.tick(1, 100)
-    desk.clock(6 * S, feed_live=False)
+    desk.clock(feed_live=False)
+    desk.clock(6 * S)
     assert desk.guard.assessment().reason == "unprotected: no fresh price for NSE_FNO:1 for 6 s"
+    desk.clock(session_open=False)
+    assert desk.guard.assessment().reason == "No exit conditions triggered", (
+        "F26: prices stand still in a closed market"
+    )
+
+    desk = Desk(*ONE, levels=STOP)
+    desk.tick(1, 100, source=QuoteSource.CACHE)
+    assert desk.guard.assessment().reason == "unprotected: only a saved price for NSE_FNO:1, none of the market yet"
+    assert desk.guard.why_unprotected(desk.at) == "only a saved price for NSE_FNO:1, none of the market yet"
 
     desk = Desk(*ONE)
     desk.tick(1, 100)

@@ -3,6 +3,7 @@ from datetime import date, datetime, time
 import pytest
 
 from core.model.exit_levels import Action, ClockLevel, ExitLevels, Rule, Urgency
+from core.model.market import QuoteSource
 from core.model.session_time import IST
 from core.position_cache_manager import OPEN_BOUND
 from tests.unit.exits.builders import MS, ROW, Desk, S, amount, call, days, leg, trailing
@@ -326,23 +327,53 @@ class TestTrustInPrices:
         desk = Desk(*ONE, levels=ExitLevels(target=amount(3_000)))
         desk.tick(1, 150, book=False)
         assert desk.booked.watched
-        desk.clock(6 * S, feed_live=False)
+        desk.clock(feed_live=False)
+        desk.clock(6 * S)
         assert not desk.booked.watched
 
-    def test_a_leg_that_could_not_be_verified_is_stale_until_its_next_quote(self):
+    def test_a_quiet_leg_is_trusted_for_a_while_after_the_feed_went_down(self):
+        """Until then the life of the feed vouched for it; the age of its last packet says nothing."""
+        desk = Desk(*ONE, levels=STOP)
+        desk.tick(1, 100)
+        desk.clock(60 * S)
+        desk.clock(feed_live=False)
+        desk.clock(5 * S)
+        assert desk.guard.stale_keys(desk.at) == ()
+        desk.clock(1)
+        assert desk.guard.stale_keys(desk.at) != ()
+        desk.clock(feed_live=True)
+        assert desk.guard.stale_keys(desk.at) == ()
+
+    def test_a_doubted_leg_is_stale_until_its_next_quote(self):
         desk = Desk(*ONE, levels=STOP, session_open=None)
         desk.tick(1, 20)
         desk.guard.distrust(desk.booked.slots[0].key, desk.at)
         assert desk.clock(S, session_open=True) is None
-        assert desk.guard.keys_to_ask(desk.at) == desk.guard.stale_keys(desk.at) != ()
+        assert desk.guard.stale_keys(desk.at) != ()
         assert fired(desk.tick(1, 20)) is Rule.STOP_LOSS
-        assert desk.guard.keys_to_ask(desk.at) == ()
+        assert desk.guard.stale_keys(desk.at) == ()
 
-    def test_it_asks_for_what_has_no_price_and_for_what_is_quiet(self):
-        desk = Desk(leg(1, 75, 100), leg(1, 75, 100), leg(2, 75, 100))
+    def test_a_doubt_about_one_leg_leaves_the_other_alone(self):
+        desk = Desk(leg(1, 75, 100), leg(2, 75, 100), levels=STOP)
         desk.tick(1, 100)
-        assert [key.security_id for key in desk.guard.keys_to_ask(desk.at)] == [2]
-        assert [key.security_id for key in desk.guard.keys_to_ask(desk.at + 30 * S)] == [1, 2]
+        desk.tick(2, 100)
+        desk.guard.distrust(desk.booked.slots[1].key, desk.at)
+        assert [key.security_id for key in desk.guard.stale_keys(desk.at)] == [2]
+
+    def test_a_saved_price_is_shown_and_fires_nothing(self):
+        desk = Desk(*ONE, levels=STOP)
+        assert desk.tick(1, 20, source=QuoteSource.CACHE) is None
+        assert desk.booked.pnl == -600_000
+        assert desk.clock(S) is None
+        assert fired(desk.tick(1, 20)) is Rule.STOP_LOSS
+
+    def test_what_is_not_safe_delays_no_square_off_and_no_day_rule(self):
+        desk = Desk(*ONE, levels=ExitLevels(stop=amount(3_000), square_off=ClockLevel(time(15, 10), ROW)))
+        desk.tick(1, 20, source=QuoteSource.CACHE)
+        desk.ist = datetime(2026, 11, 20, 15, 10, tzinfo=IST)
+        assert fired(desk.clock(S)) is Rule.SQUARE_OFF
+        desk = Desk(*ONE, levels=ExitLevels(stop=amount(3_000), dte=days(40)))
+        assert fired(desk.clock(S)) is Rule.DTE_EXIT, "without any price"
 
 
 class TestBand:

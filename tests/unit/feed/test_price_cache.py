@@ -2,9 +2,13 @@
 
 import struct
 
+import pytest
+
 from core.dhan.feed_packets import DecodeCounts, decode_message
+from core.model.errors import BugError
 from core.model.instrument import InstrumentKey, Segment
 from core.model.market import Quote, QuoteSource
+from core.model.session_time import IST_OFFSET_S
 from core.price_cache import PriceCache
 
 A = InstrumentKey(Segment.NSE_FNO, 1)
@@ -90,4 +94,55 @@ def test_watching_anew_keeps_the_prices_of_what_stays():
     prices.watch((A,))
     assert prices.quote(A) is not None
     prices.watch((A, B))
+    assert prices.quote(B) is None
+
+
+def test_what_the_feed_brought_is_kept_beside_what_rest_says():
+    prices = cache()
+    assert prices.feed_quote(A) is None
+    take(prices, ticker(rupees=10.0), at_ns=1)
+    prices.put(quote(last=900, at_ns=2))
+    assert (prices.quote(A).last, prices.feed_quote(A).last) == (900, 1_000)
+    take(prices, ticker(rupees=11.0), at_ns=3)
+    assert (prices.quote(A).last, prices.feed_quote(A).last) == (1_100, 1_100)
+    assert prices.feed_quote(InstrumentKey(Segment.IDX_I, 13)) is None
+
+
+def test_a_rest_quote_that_a_packet_has_overtaken_is_dropped_and_counted():
+    prices = cache()
+    take(prices, ticker(rupees=10.0), at_ns=5)
+    assert prices.put(quote(at_ns=4)) is None
+    assert prices.put(quote(at_ns=5)) is not None
+    assert prices.counts.late == 1
+
+
+def test_a_saved_price_never_enters():
+    with pytest.raises(BugError, match="NSE_FNO:1"):
+        cache().put(quote(source=QuoteSource.CACHE))
+
+
+T = 1_800_000_000
+
+
+def test_f08_while_held_back_an_older_packet_does_not_replace_what_rest_has_shown():
+    prices = cache()
+    prices.put(quote(last=900, at_ns=1 * S, time=T))
+    prices.hold_back(A, T, until_ns=4 * S)
+    late = ticker(rupees=10.0, time=T - 1 + IST_OFFSET_S)
+    assert take(prices, late, at_ns=2 * S) == [None]
+    assert (prices.quote(A).last, prices.feed_quote(A).last) == (900, 1_000)
+    assert (prices.counts.held_back, prices.counts.taken) == (1, 1)
+    assert take(prices, ticker(rupees=12.0, time=T + IST_OFFSET_S), at_ns=2 * S)[0].last == 1_200
+    assert take(prices, ticker(rupees=13.0, time=0), at_ns=2 * S)[0].last == 1_300, "no time, no judgement"
+    assert take(prices, late, at_ns=4 * S)[0].last == 1_000, "it does not last for ever"
+    prices.hold_back(A, T, until_ns=9 * S)
+    prices.release(A)
+    assert take(prices, late, at_ns=5 * S)[0].last == 1_000
+    assert prices.counts.held_back == 1
+
+
+def test_holding_back_what_nobody_watches_does_nothing():
+    prices = cache(A)
+    prices.hold_back(B, T, 1)
+    prices.release(B)
     assert prices.quote(B) is None

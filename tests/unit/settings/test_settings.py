@@ -15,6 +15,7 @@ from strategies.profiles import CATEGORY_PROFILES
 
 EXAMPLE = ROOT / ".env.example"
 ACCOUNT = {"DHAN_CLIENT_ID": "1100003626", "DHAN_ACCESS_TOKEN": "canary-token"}
+TOTP_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # RFC 6238's own, of 20 bytes
 NOT_PLAIN = {"exit_profiles"}
 
 
@@ -36,6 +37,8 @@ def test_defaults_are_those_of_the_contract():
     assert (settings.attempts_per_leg_per_minute, settings.attempts_per_leg_per_day) == (12, 60)
     assert (settings.order_connect_timeout_s, settings.order_timeout_s) == (1, 2.5)
     assert settings.intraday_last_send == time(15, 18)
+    assert (settings.redis_warm_s, settings.instruments_max_age_days, settings.market_calendar) == (15, 35, None)
+    assert settings.dhan_auth_url == "https://auth.dhan.co"
 
 
 def test_the_process_environment_is_not_read_behind_the_callers_back(monkeypatch):
@@ -87,6 +90,8 @@ def test_the_own_name_wins_over_its_aliases():
         ("STATE_DIRR", "STATE_DIR"),
         ("SUPABASE_KEYS", "SUPABASE_KEY"),
         ("REDIS_HOSTNAME", "REDIS_HOST"),
+        ("MARKET_CALENDER", "MARKET_CALENDAR"),
+        ("INSTRUMENTS_MAX_AGE", "INSTRUMENTS_MAX_AGE_DAYS"),
         ("HARD_STOP_MULTIPEL", "HARD_STOP_MULTIPLE"),
     ],
 )
@@ -127,6 +132,9 @@ def test_every_option_begins_with_a_known_prefix():
         ("MARKET_HOURS", "sometimes"),
         ("LOG_LEVEL", "LOUD"),
         ("REDIS_PORT", "0"),
+        ("REDIS_WARM_S", "-1"),
+        ("REDIS_WARM_S", "301"),
+        ("INSTRUMENTS_MAX_AGE_DAYS", "0"),
         ("DHAN_API_URL", "api.dhan.co"),
         ("DHAN_FEED_URL", "https://api-feed.dhan.co"),
         ("DHAN_CLIENT_ID", "11 00"),
@@ -148,6 +156,37 @@ def test_a_bad_secret_is_named_and_not_shown(name):
     assert "canary" not in message
 
 
+@pytest.mark.parametrize("pin", ["123", "123456789", "12345a", "12 456", "१२३४५६"])
+def test_a_pin_is_four_to_eight_digits(pin):
+    message = refused({"DHAN_PIN": pin, "DHAN_TOTP_SECRET": TOTP_SECRET})
+    assert message.startswith("DHAN_PIN: expected only digits")
+    assert pin not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("GEZDGNBVGY3TQOJ1" * 2, "base32"),
+        ("GEZDGNBVGY3TQOJQG", "base32"),
+        ("234567", "16 characters"),
+        ("Ä" * 16, "base32"),
+    ],
+)
+def test_a_text_that_is_no_totp_secret_is_named_and_not_shown(text, why):
+    message = refused({"DHAN_PIN": "123456", "DHAN_TOTP_SECRET": text})
+    assert message.startswith("DHAN_TOTP_SECRET: expected ")
+    assert why in message
+    assert text not in message
+
+
+@pytest.mark.parametrize(
+    "text", ["gezd gnbv gy3t qojq gezd gnbv gy3t qojq", "GEZD-GNBV-GY3T-QOJQ-GEZD-GNBV-GY3T-QOJQ===="]
+)
+def test_a_totp_secret_may_be_copied_as_it_is_shown(text):
+    settings = load_settings({"DHAN_PIN": "123456", "DHAN_TOTP_SECRET": text}, None)
+    assert settings.dhan_totp_secret.get_secret_value() == TOTP_SECRET
+
+
 @pytest.mark.parametrize(
     ("environ", "names"),
     [
@@ -157,6 +196,8 @@ def test_a_bad_secret_is_named_and_not_shown(name):
         ({"REDIS_URL": "redis://x", "REDIS_HOST": "x"}, ("REDIS_URL", "REDIS_HOST")),
         ({"ORDER_CONNECT_TIMEOUT_S": "3"}, ("ORDER_CONNECT_TIMEOUT_S", "ORDER_TIMEOUT_S")),
         ({"LOG_LEVEL": "INFO", "log_level": "DEBUG"}, ("LOG_LEVEL",)),
+        ({"DHAN_PIN": "123456"}, ("DHAN_PIN", "DHAN_TOTP_SECRET")),
+        ({"DHAN_TOTP_SECRET": TOTP_SECRET}, ("DHAN_PIN", "DHAN_TOTP_SECRET")),
     ],
 )
 def test_contradictions_name_both_options(environ, names):
@@ -211,15 +252,15 @@ def test_a_table_name_is_one_plain_name(name, value):
 def test_no_secret_appears_in_any_text(tmp_path):
     secrets = {
         "DHAN_ACCESS_TOKEN": "parrot-1",
-        "DHAN_PIN": "parrot-2",
-        "DHAN_TOTP_SECRET": "parrot-3",
+        "DHAN_PIN": "70770722",
+        "DHAN_TOTP_SECRET": "PARROTPARROTPARROTPARROT",
         "SUPABASE_KEY": "parrot-4",
         "SUPABASE_ROLE_TOKEN": "parrot-6",
         "REDIS_URL": "redis://:parrot-5@host",
     }
     settings = load_settings({**secrets, "SUPABASE_URL": "https://x"}, None)
     texts = (repr(settings), str(settings), settings.model_dump_json(), repr(settings.model_dump()))
-    assert [text for text in texts if "parrot" in text] == []
+    assert [text for text in texts if "parrot" in text.lower() or "70770722" in text] == []
     assert set(settings.secrets) == set(secrets.values())
 
 
@@ -236,8 +277,11 @@ def secret_file(path: Path, mode: int = 0o600, content: bytes = b"canary-token\n
 
 @pytest.mark.parametrize("name", sorted(FROM_FILE))
 def test_secrets_are_read_from_files(name, tmp_path):
-    text = b"redis://h\n" if name == "REDIS_URL" else b" 123456 \n"
+    text = {"REDIS_URL": b"redis://h\n", "DHAN_TOTP_SECRET": TOTP_SECRET.encode()}.get(name, b" 123456 \n")
     environ = {f"{name}_FILE": str(secret_file(tmp_path / "s", content=text))}
+    if name in {"DHAN_PIN", "DHAN_TOTP_SECRET"}:
+        environ |= {"DHAN_PIN": "123456", "DHAN_TOTP_SECRET": TOTP_SECRET}
+        del environ[name]
     if name.startswith("SUPABASE"):
         environ |= {"SUPABASE_URL": "https://x", **({"SUPABASE_KEY": "k"} if name != "SUPABASE_KEY" else {})}
     value = getattr(load_settings(environ, None), name.lower())
@@ -326,12 +370,15 @@ def test_untouched_settings_are_the_numbers_of_the_profiles(category):
     assert numbers.dte_days == profile.dte_days
 
 
-def test_an_account_needs_an_id_and_a_token_and_pin_and_totp_do_not_replace_it_yet():
+def test_an_account_needs_an_id_and_a_token_or_what_mints_one():
     validate_account(load_settings(ACCOUNT, None))
+    validate_account(
+        load_settings({"DHAN_CLIENT_ID": "1", "DHAN_PIN": "123456", "DHAN_TOTP_SECRET": TOTP_SECRET}, None)
+    )
     with pytest.raises(ConfigurationError, match="DHAN_CLIENT_ID is not set"):
         validate_account(load_settings({}, None))
-    with pytest.raises(ConfigurationError, match="DHAN_ACCESS_TOKEN is not set"):
-        validate_account(load_settings({"DHAN_CLIENT_ID": "1", "DHAN_PIN": "1", "DHAN_TOTP_SECRET": "A"}, None))
+    with pytest.raises(ConfigurationError, match="DHAN_ACCESS_TOKEN is not set, and neither are DHAN_PIN"):
+        validate_account(load_settings({"DHAN_CLIENT_ID": "1"}, None))
 
 
 def test_live_needs_the_account_typed_out():

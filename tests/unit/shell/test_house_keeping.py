@@ -46,7 +46,6 @@ class Rig:
         self.clock = ManualClock()
         self.engine = Engine(PositionCacheManager(), GuardSettings(), DeskSettings(), Mode.ALERT)
         self.alerts = []
-        self.asked = []
         self.journal = Journal()
         self.reads = 0
         self.missing_due = False
@@ -61,7 +60,7 @@ class Rig:
             cache=self.engine.cache, price_cache=PriceCache(), feed=None, order_updates=None, runner=runner,
             keeper=keeper, journal=self.journal, peaks={}, subscribe=lambda: None,
             store=SimpleNamespace(health=lambda: self.health),
-            fetcher=SimpleNamespace(ask=self.asked.extend, counts=SimpleNamespace(requests=0)),
+            fetcher=SimpleNamespace(counts=SimpleNamespace(requests=0)),
         )  # fmt: skip
         for number in range(count):
             first = 4 * number
@@ -88,68 +87,6 @@ class Rig:
     def price(self, strategy_id):
         for leg, price in enumerate((40, 90, 45, 95), 1):
             self.engine.on_quote(quote(4 * (strategy_id - 1) + leg, price, at=self.clock.monotonic))
-
-
-def test_each_of_a_few_unprotected_positions_is_paged_once():
-    rig = Rig(2)
-    for _ in range(10):
-        rig.house._look_after_prices()
-    assert rig.alerts == [], "their first prices are on the way"
-    rig.pass_seconds(2)
-    for _ in range(10):
-        rig.house._look_after_prices()
-    assert len(rig.alerts) == 2
-
-
-def test_a_new_position_is_paged_only_when_its_first_price_does_not_come():
-    rig = Rig(1)
-    rig.price(1)
-    rig.house._look_after_prices()
-    rig.pass_seconds(2)
-    rig.price(1)
-    rig.house._look_after_prices()
-    assert rig.alerts == []
-
-
-@pytest.mark.parametrize(("session_open", "requests"), [(True, 12), (None, 12), (False, 1)])
-def test_an_instrument_without_a_price_is_not_asked_for_in_every_second(session_open, requests):
-    rig = Rig(1)
-    rig.engine.desk.session_open = session_open
-    for _ in range(60):
-        rig.house._look_after_prices()
-        rig.clock.pass_seconds(1)
-    assert len(rig.asked) == requests * 4
-
-
-def test_a_dead_feed_is_one_page_and_not_a_thousand():
-    rig = Rig(1_000)
-    rig.house._look_after_prices()
-    rig.pass_seconds(2)
-    rig.house._look_after_prices()
-    (alert,) = rig.alerts
-    assert alert.subject == "1000 positions are unprotected"
-    assert " 777," in alert.text
-
-
-def test_a_flapping_price_is_not_paged_at_every_turn_and_a_lasting_one_again_after_a_while():
-    rig = Rig(1)
-    rig.engine.desk.feed_live = False
-    for _ in range(10):
-        rig.price(1)
-        rig.house._look_after_prices()
-        rig.pass_seconds(7)
-        rig.house._look_after_prices()
-    assert len(rig.alerts) == 1
-    rig.pass_seconds(300)
-    rig.house._look_after_prices()
-    assert len(rig.alerts) == 2
-
-
-def test_nothing_is_said_of_missing_prices_in_the_first_seconds():
-    rig = Rig(1)
-    rig.house = HouseKeeping(rig.parts, lambda _: None, rig.clock.monotonic)
-    rig.house._look_after_prices()
-    assert rig.alerts == []
 
 
 async def test_peaks_are_saved_when_they_rise_and_again_when_the_disk_failed():

@@ -1,0 +1,1 @@
+"""Fuzz campaigns: too long for the gates, run by hand or over night."""
