@@ -55,13 +55,18 @@ class Backlog:
         self.from_ns = self.until_ns = 0
 
     def note_time(self, at_ns: int) -> None:
-        """The clock was told. What was received in a backlog that is over is the newest there is, and is believed."""
+        """The clock was told; after a standstill this may be before the first packet is read, or after some were.
+
+        What was received in a backlog that is over is the newest there is, and is believed.
+        """
+        if self.told_ns is not None and at_ns - self.told_ns > STANDSTILL_NS:
+            self.begin(at_ns, at_ns - self.told_ns)
         self.told_ns = at_ns
         if at_ns >= self.until_ns:
             self.from_ns = self.until_ns = 0
 
     def note_quote(self, received_ns: int) -> None:
-        """A quote came that something may fire on: it is the first to notice a standstill, before any timer runs."""
+        """A quote came that something may fire on: it may notice a standstill before any timer runs."""
         if self.told_ns is not None and received_ns - self.told_ns > STANDSTILL_NS:
             self.begin(received_ns, received_ns - self.told_ns)
 

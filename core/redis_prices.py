@@ -129,16 +129,16 @@ class RedisPrices:
             if is_new:
                 await self._line.open()
                 self._is_whole = False
-            sent = await self._write()
+            await self._write()
         except _TROUBLE as error:
             self._failed(str(error))
         else:
-            # A new connection alone proves little: Redis may still refuse what is written.
-            if is_new and not sent:
+            # Only now: whoever takes connections may still refuse what is written.
+            if is_new:
                 self._worked()
 
-    async def _write(self) -> int:
-        """Send what is new, or everything when Redis may have lost something. The number of prices sent."""
+    async def _write(self) -> None:
+        """Send what is new, or everything when Redis may have lost something."""
         taken = self._box.take(self._clock.monotonic_ns())
         quotes = list(taken.values())
         if not self._is_whole:
@@ -149,7 +149,8 @@ class RedisPrices:
             if self.status.written:
                 self.status.refills += 1
         try:
-            return sum([await self._send(quotes[at : at + _CHUNK]) for at in range(0, len(quotes), _CHUNK)])
+            for start in range(0, len(quotes), _CHUNK):
+                await self._send(quotes[start : start + _CHUNK])
         except _TROUBLE:
             self._latest.update(taken)
             raise
@@ -160,7 +161,7 @@ class RedisPrices:
         self._latest = {key: quote for key, quote in self._latest.items() if quote.received_ns >= oldest_ns}
         return list(self._latest.values())
 
-    async def _send(self, quotes: Sequence[Quote]) -> int:
+    async def _send(self, quotes: Sequence[Quote]) -> None:
         offset_ns = self._utc_offset_ns()
         pairs = []
         for start in range(0, len(quotes), _SLICE):
@@ -169,7 +170,7 @@ class RedisPrices:
             pairs += [self._pair(quote, offset_ns) for quote in piece if quote.source is not QuoteSource.CACHE]
             await asyncio.sleep(0)
         if not pairs:
-            return 0
+            return
         new, _ = await self._line.ask(hset(pairs), 2)
         if not isinstance(new, int):
             self._line.abort()
@@ -181,7 +182,6 @@ class RedisPrices:
             self._written.update(quote.key for quote in quotes)
             # Flushed, deleted or expired meanwhile: the others are gone, too.
             self._is_whole = self._is_whole and new <= expected
-        return len(pairs)
 
     def _pair(self, quote: Quote, offset_ns: int) -> bytes:
         key = quote.key

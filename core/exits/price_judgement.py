@@ -18,24 +18,14 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
-from core.exits.quote_check import is_two_sided
-from core.model.market import mark_of
+from core.exits.quote_comparison import LAG_S, brackets, contradicts, differs, is_cached, is_comparable, later_s
 from core.model.session_time import IST_OFFSET_S, NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
 
-LAG_S: Final = 2
-"""The feed lags when its trade time is this far behind REST's; it has caught up when it is nearer."""
 SAME_TIME_S: Final = 2
-DISPUTE_PERCENT: Final = 5
-DISPUTE_PAISE: Final = 25
-"""Five ticks: on an option of one rupee a single tick is already 5 %."""
-DISPUTE_AGE_NS: Final = 2 * NS_PER_S
-CACHE_AGE_NS: Final = 30 * NS_PER_S
-SETTLED_NS: Final = 2 * NS_PER_S
-"""REST may answer with what it had two seconds before: a packet as young as that is not held against it."""
 AGREEMENTS: Final = 3
 """So many answers in a row that show the feed's price again end a mute: the news was REST's mistake."""
 AGAIN_NS: Final = NS_PER_S
@@ -151,19 +141,19 @@ class PriceJudge:
         late_s = self.late_s(feed, rest)
         watched.due_ns = now + AGAIN_NS
         if late_s is not None and late_s < 0:
-            if _is_cached(feed, rest, now):
+            if is_cached(feed, rest, now):
                 return Taken.OLD
             late_s = None
-        if _later_s(watched.rest, rest) < 0 and _is_cached(watched.rest, rest, now):
+        if later_s(watched.rest, rest) < 0 and is_cached(watched.rest, rest, now):
             return Taken.OLD
-        is_disputed = watched.line_ns is not None and self._contradicts(feed, rest, late_s)
-        if is_disputed and not (_brackets(rest) and feed is not None and not _brackets(feed)):
+        is_disputed = watched.line_ns is not None and contradicts(feed, rest, late_s)
+        if is_disputed and not (brackets(rest) and feed is not None and not brackets(feed)):
             return Taken.DISPUTED
         before, before_asked_ns = watched.rest, watched.rest_asked_ns
         watched.rest, watched.rest_asked_ns = rest, requested_ns
         if watched.line_ns is None:
             watched.due_ns = now
-        elif _is_comparable(feed, late_s, requested_ns):
+        elif is_comparable(feed, late_s, requested_ns):
             self._compare(watched, feed, before if before_asked_ns >= watched.line_ns else None, now)
         return Taken.AGAINST_FEED if is_disputed else Taken.YES
 
@@ -193,6 +183,17 @@ class PriceJudge:
             limit_ns += self.limits.verify_ns
         base_ns = max(watched.since_ns, proof_ns or 0, watched.vouched_ns or 0)
         return now - base_ns > limit_ns
+
+    def reason(self, watched: Watched, feed: Quote | None) -> str:
+        """Why its price is doubtful, for a trader."""
+        stale_s = self.limits.stale_ns // NS_PER_S
+        if feed is None and watched.rest is None:
+            return f"neither the feed nor REST has brought a price for {stale_s} s"
+        if watched.state is TrustState.ON_REST:
+            return f"its feed connection is down and REST has brought no price for {stale_s} s"
+        if watched.state is TrustState.MUTED:
+            return f"the feed is silent on it and REST has brought no price for {stale_s} s"
+        return "it is quiet on the feed and REST could not confirm its price"
 
     def _state_on_line(self, watched: Watched, feed: Quote | None, now: int) -> TrustState:
         silent_ns = self.limits.silent_ns
@@ -258,7 +259,7 @@ class PriceJudge:
                 watched.due_ns = now + watched.interval_ns
 
     def _is_news(self, base: Quote, rest: Quote, *, is_feed: bool) -> bool:
-        if _differs(base, rest):
+        if differs(base, rest):
             return True
         if is_feed:
             late_s = self.late_s(base, rest)
@@ -276,43 +277,3 @@ class PriceJudge:
         for shift_s in (0, IST_OFFSET_S):
             if abs(apart_s - shift_s) <= SAME_TIME_S:
                 self.shift_s = shift_s
-
-    @staticmethod
-    def _contradicts(feed: Quote | None, rest: Quote, late_s: int | None) -> bool:
-        if feed is None or rest.received_ns - feed.received_ns > DISPUTE_AGE_NS or not is_two_sided(feed):
-            return False
-        if late_s is not None and late_s >= LAG_S:
-            return False
-        mark = mark_of(feed.last, feed.bid, feed.ask)
-        apart = abs(mark_of(rest.last, rest.bid, rest.ask) - mark)
-        return apart > DISPUTE_PAISE and 100 * apart > DISPUTE_PERCENT * mark
-
-
-def _later_s(before: Quote | None, rest: Quote) -> int:
-    """Seconds from the trade of one REST quote to that of another; 0 when a time is missing."""
-    if before is None or before.exchange_time is None or rest.exchange_time is None:
-        return 0
-    return rest.exchange_time - before.exchange_time
-
-
-def _is_cached(known: Quote | None, rest: Quote, now: int) -> bool:
-    """Whether an answer with an older trade than what is known can be REST's memory of a moment ago."""
-    return known is not None and _differs(known, rest) and now - known.received_ns < CACHE_AGE_NS
-
-
-def _is_comparable(feed: Quote | None, late_s: int | None, requested_ns: int) -> bool:
-    """Whether REST can tell anything of the feed: it was silent long enough before the request, or shows an older trade."""
-    if feed is None or requested_ns - feed.received_ns >= SETTLED_NS:
-        return True
-    return late_s is not None and (late_s >= LAG_S or (late_s > 0 and feed.received_ns <= requested_ns))
-
-
-def _differs(base: Quote, rest: Quote) -> bool:
-    if base.last != rest.last:
-        return True
-    has_books = (base.bid is not None or base.ask is not None) and (rest.bid is not None or rest.ask is not None)
-    return has_books and (base.bid != rest.bid or base.ask != rest.ask)
-
-
-def _brackets(quote: Quote) -> bool:
-    return is_two_sided(quote) and mark_of(quote.last, quote.bid, quote.ask) == quote.last

@@ -80,9 +80,9 @@ class PricesDoubted:
 
 @dataclass(frozen=True, slots=True)
 class LoopStalled:
-    """The program stood still for `lasted_ns`, until `at_ns`: what is received now may have waited, and be old.
+    """The program or the machine stood still for `lasted_ns`, until `at_ns`: what is received now may have waited, and be old.
 
-    Told before the first time and the first quote that follow. The engine notices by itself what was missing of its time.
+    The engine sees by itself when no time was told. This is for whoever knows of a sleep that the monotonic clock did not count.
     """
 
     at_ns: int

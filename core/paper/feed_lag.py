@@ -61,8 +61,8 @@ class LateFrames:
         return len(self._frames)
 
     def put(self, frames: bytes, lag_s: float) -> None:
-        due = max(self._loop.time() + lag_s, self._frames[-1][0] if self._frames else 0.0)
-        self._frames.append((due, frames))
+        due = self._loop.time() + lag_s
+        self._frames.append((due, frames))  # What is due earlier than its predecessor waits behind it.
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._release)
 

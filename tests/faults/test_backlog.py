@@ -66,7 +66,7 @@ def test_f07_a_dip_that_was_over_before_the_program_went_on_exits_nothing():
 
 def test_f07_without_a_standstill_the_same_dip_fires_at_once():
     rig = resting()
-    rig.now += STANDSTILL_NS
+    rig.now += STANDSTILL_NS - 2 * MS
     burst(rig, 9_500)
     rig.wait()
     burst(rig, 10_400)
@@ -90,19 +90,21 @@ def test_f07_the_first_quote_from_after_the_backlog_fires_at_once():
     rig = resting()
     rig.now += 5 * S
     burst(rig, 9_500)
+    rig.wait()
     beats(rig, BACKLOG_NS / S)
     burst(rig, 10_400)
     assert len(exits(rig)) == 1
 
 
-@pytest.mark.parametrize("has_beat_before", [False, True])
-def test_f07_every_leg_that_moved_in_the_backlog_is_suspect(has_beat_before):
-    """The first packets of the burst touch no band: the timer may run before one does, and tell of the standstill."""
+@pytest.mark.parametrize("beat_comes", ["before the burst", "in the burst", "after it"])
+def test_f07_every_leg_that_moved_in_the_backlog_is_suspect_whether_timer_or_socket_runs_first(beat_comes):
+    """The first packets of the burst touch no band: they say nothing to the engine, and are judged later with the others."""
     rig = resting(held=SPREAD)
     rig.now += 5 * S
+    if beat_comes == "before the burst":
+        rig.wait()
     burst(rig, 9_100, 9_000, security_id=502)
-    if has_beat_before:
-        rig.tell(ev.LoopStalled(rig.now, 5 * S))
+    if beat_comes == "in the burst":
         rig.wait()
     burst(rig, 10_600, 10_500, security_id=501)
     burst(rig, 9_000, 9_050, security_id=502)
@@ -152,7 +154,7 @@ def test_f07_a_peak_of_the_backlog_does_not_lift_the_trailing_stop_and_a_target_
     levels = ExitLevels(trailing=trailing(0, 500), target=amount(2_000))
     rig = resting(levels)
     rig.now += 5 * S
-    burst(rig, 8_500, 6_000, 8_500)
+    burst(rig, 8_500, 7_600, 8_500)
     assert rig.engine.guards[1].peak == 0
     beats(rig, 1.5)
     assert exits(rig) == []

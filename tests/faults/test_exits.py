@@ -122,8 +122,7 @@ def test_f30_the_reason_names_the_side_of_the_book_that_an_old_trade_was_moved_t
     show(rig, 9_000, 8_995, 9_005)
     rig.wait()
     two_hours_ago = NOON // S - 7_200
-    rig.now += 2 * S
-    rig.wait()
+    beats(rig, 2)
     show(rig, 9_000, 10_400, 10_410, traded=two_hours_ago)
     (signal,) = exits(rig)
     assert signal.reason == (
@@ -146,9 +145,8 @@ def test_f30_the_reason_says_which_price_counted_when_it_is_no_fresh_trade(last,
     rig = Rig()
     rig.tell(ev.PositionOpened(SHORT, STOP, rig.now))
     show(rig, 9_000, 8_995, 9_005)
-    rig.now += 2 * S
     rig.wait()
-    rig.wait(2)
+    beats(rig, 4)
     show(rig, last, bid, ask, traded=None if ago is None else NOON // S + 4 - ago)
     rig.wait(1)
     (signal,) = exits(rig)
@@ -170,7 +168,6 @@ def test_f30_a_wide_book_is_no_fair_price_and_a_stop_in_it_waits_its_second():
 
 
 ORDER = (Rule.STOP_LOSS, Rule.TRAILING_STOP, Rule.SQUARE_OFF, Rule.DTE_EXIT, Rule.THETA_EXIT, Rule.PROFIT_TARGET)
-CLOSES_AT_ONCE = {Rule.STOP_LOSS}
 
 
 def levels_of(rules):
@@ -203,7 +200,7 @@ def test_f31_prices_that_come_back_beyond_several_levels_make_one_exit_by_preced
     rig = Rig()
     held = position(1, leg(11, 501, -75, expiry=ist_datetime(NOON).date().replace(month=12)))
     rig.tell(ev.PositionOpened(held, levels_of(rules), rig.now))
-    show(rig, 9_000, 8_995, 9_005)
+    show(rig, 8_900, 8_895, 8_905)
     rig.wait()
     rig.tell(ev.FeedStateChanged(is_live=False, at_ns=rig.now))
     beats(rig, 50)
@@ -221,10 +218,8 @@ def test_f31_prices_that_come_back_beyond_several_levels_make_one_exit_by_preced
         rig.now += 10 * MS
     lost = {Rule.STOP_LOSS, Rule.TRAILING_STOP, Rule.THETA_EXIT}
     breached = rules & (lost if last > 9_000 else {Rule.PROFIT_TARGET})
-    if is_off:
-        expected = [Rule.SQUARE_OFF]
-    else:
-        expected = [next(rule for rule in ORDER if rule in breached)] if breached else []
+    winner = next((rule for rule in ORDER if rule in breached), None)
+    expected = [Rule.SQUARE_OFF] if is_off else [winner] if winner else []
     assert [one.rule for one in exits(rig)] == expected
 
 
@@ -292,6 +287,16 @@ def test_a_saved_price_is_no_measure_for_the_first_real_one(last):
     assert rig.engine.cache.slot_of(KEY).mark == last
     assert (rig.engine.cache.absurd, rig.engine.cache.late) == (0, 0)
     assert len(exits(rig)) == (1 if last > 9_000 else 0)
+
+
+def test_the_first_real_price_is_no_jump_from_a_saved_one():
+    """The bid does not breach the stop, so that only a clean quote fires at once."""
+    rig = Rig()
+    rig.tell(ev.PositionOpened(SHORT, STOP, rig.now))
+    rig.wait()
+    show(rig, 5_000, 4_995, 5_005, source=QuoteSource.CACHE)
+    show(rig, 10_335, 10_330, 10_340)
+    assert len(exits(rig)) == 1
 
 
 def test_a_saved_price_never_replaces_a_real_one_and_may_replace_a_saved_one():

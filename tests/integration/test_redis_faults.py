@@ -18,8 +18,9 @@ import pytest
 
 from core.clock import SystemClock
 from core.host_names import HostNames
+from core.model.errors import TransportError
 from core.price_text import HASH
-from core.redis_line import RedisAccess
+from core.redis_line import RedisAccess, RedisLine
 from core.redis_prices import RedisState
 from tests.fakes.manual_clock import ManualClock
 from tests.fakes.redis_server import RedisServer, Unavailable
@@ -356,6 +357,28 @@ async def test_s20_a_resolver_that_hangs_costs_no_more_and_one_thread():
             assert threading.active_count() <= before + 1
     finally:
         never.set()
+
+
+async def test_s20_what_a_frozen_peer_has_not_taken_is_dropped_with_the_connection():
+    """A polite close waits until everything is sent, which is never."""
+    pong, never = b"+PONG\r\n", asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.read(100)
+        writer.write(pong)
+        await never.wait()
+        writer.close()
+
+    peer = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1_024)
+    line = RedisLine(RedisAccess("127.0.0.1", peer.sockets[0].getsockname()[1]), HostNames(SystemClock()))
+    await line.open()
+    transport = line._transport
+    with pytest.raises(TransportError, match=r"within 0\.25 s"):
+        await line.ask(bytes(50_000_000), 1)
+    assert not line.is_open
+    await within(1, lambda: transport.get_extra_info("socket").fileno() == -1)
+    never.set()
+    peer.close()
 
 
 async def test_s20_a_day_of_failures_leaks_neither_descriptors_nor_tasks(server):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from core.clock import SystemClock
+from core.host_names import HostNames
 from core.model.market import QuoteSource
 from core.price_text import HASH, WarmCounts
 from core.redis_line import RedisAccess
@@ -158,11 +160,19 @@ async def test_user_password_and_database_number_are_used(server):
     assert list(server.ask("INFO", "keyspace")) == ["db3"]
 
 
-@pytest.mark.parametrize(("name", "words"), [("127.0.0.1", ""), ("other.example", "is for another address")])
-async def test_over_tls_the_certificate_is_verified_against_the_name(tmp_path, monkeypatch, name, words):
+@pytest.mark.parametrize(
+    ("host", "name", "words"),
+    [
+        ("127.0.0.1", "127.0.0.1", ""),
+        ("127.0.0.1", "other.example", "is for another address"),
+        ("cache.example", "cache.example", ""),
+        ("cache.example", "127.0.0.1", "is for another host"),
+    ],
+)
+async def test_over_tls_the_certificate_is_verified_against_the_name(tmp_path, monkeypatch, host, name, words):
     _, certificate = self_signed(tmp_path, name)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    async with tls_scene(tmp_path) as scene:
+    async with tls_scene(tmp_path, host) as scene:
         await scene.prices.read_warm(KEYS)
         assert (scene.prices.status.trouble == "") == (words == "")
         assert words in scene.prices.status.trouble
@@ -179,7 +189,7 @@ async def test_over_tls_a_certificate_that_nobody_signed_is_refused(tmp_path):
 
 
 @asynccontextmanager
-async def tls_scene(folder: Path) -> AsyncIterator[Scene]:
+async def tls_scene(folder: Path, host: str = "127.0.0.1") -> AsyncIterator[Scene]:
     """A server that speaks TLS on a port of its own; without it in the build, a skip."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -189,5 +199,6 @@ async def tls_scene(folder: Path) -> AsyncIterator[Scene]:
     except Unavailable as reason:
         pytest.skip(str(reason))
     with server:
-        async with redis_scene(f"rediss://127.0.0.1:{port}") as scene:
+        names = HostNames(SystemClock(), resolve=lambda _: ("127.0.0.1",))
+        async with redis_scene(f"rediss://{host}:{port}", names=names) as scene:
             yield scene

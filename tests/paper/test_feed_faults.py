@@ -104,7 +104,9 @@ async def test_f03_an_id_dropped_from_a_connection_comes_back_when_it_is_subscri
 
 
 async def test_f04_the_nth_subscription_of_a_connection_or_of_an_id_is_lost(exchange, session):
-    exchange.add_fault({"kind": "feed_ignore_subscribe", "where": {"nth": 2, "connection": 1}})
+    exchange.add_fault({"kind": "feed_ignore_subscribe", "where": {"nth": 2, "connection": 2}})
+    other = await subscribed(exchange, session, CALL)
+    await other.subscribe(exchange, 16, ("NSE_FNO", CALL))
     exchange.add_fault({"kind": "feed_ignore_subscribe", "where": {"security_id": 40_060, "times": 1}})
     feed = await subscribed(exchange, session, CALL)
     await feed.subscribe(exchange, 15, ("NSE_FNO", PUT))
@@ -148,6 +150,9 @@ async def test_each_new_connection_may_be_dropped_by_chance_or_by_turn(exchange,
     assert [await is_reset(feed) for feed in feeds[1::2]] == [True] * 3
     exchange.clear_faults()
     exchange.add_fault({"kind": "feed_reset"})
+    for _ in range(2):
+        await subscribed(exchange, session)
+    exchange.add_fault({"kind": "feed_reset"})
     exchange.add_fault({"kind": "feed_drop_after_101", "seconds": 3_600, "where": {"probability": 0.5}})
     for _ in range(40):
         await (await Feed.connect(exchange, session)).socket.close()
@@ -166,9 +171,12 @@ async def test_lagging_packets_come_late_in_order_with_their_true_times(exchange
     assert 0.2 <= monotonic() - sent < 5
     late = await subscribed(exchange, session)  # a new connection lags too
     tick(exchange, 6_000)
+    sent = monotonic()
+    await asyncio.sleep(0.02)
     exchange.add_fault({"kind": "feed_lag", "lag_s": 0, "seconds": 0})
     tick(exchange, 6_005)  # waits behind the late one
     assert [await paise(late), await paise(late)] == [6_000, 6_005]
+    assert monotonic() - sent >= 0.19
 
 
 def test_f07_a_lag_has_the_quantiles_that_were_asked_for():
@@ -200,7 +208,9 @@ async def test_f20_open_feeds_stay_are_told_or_are_reset_when_the_token_dies(
 ):
     exchange.options.token_death = TokenDeath.RESET if death is TokenDeath.STAY else TokenDeath.STAY
     feed = await subscribed(exchange, session)
+    usual = exchange.options.token_death
     exchange.add_fault({"kind": kind, "sockets": death.value})
+    assert exchange.options.token_death is usual
     if death is TokenDeath.CODE_50:
         assert (await feed.packet())["reason"] == code
     elif death is TokenDeath.RESET:

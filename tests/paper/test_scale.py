@@ -104,6 +104,7 @@ async def test_25_000_instruments_over_five_connections(session):
         seen = await asyncio.gather(*readers)
         assert set.union(*seen) == {number for _, number in keys}
         assert [len(numbers) for numbers in seen] == [5_000] * 5
+        assert exchange.venue.statistics.shown()["feed"]["packets"] == 25_000
 
 
 def recording(tmp_path, seconds):
@@ -145,4 +146,5 @@ async def test_at_a_speed_a_client_that_does_not_read_holds_up_nobody(tmp_path, 
             await found.send(21, ("NSE_FNO", 40_011))
         await asyncio.wait_for(exchange.venue.replay.finished.wait(), 20)
         assert exchange.feed.connections[0].is_congested
+        assert exchange.feed.connections[0].transport.get_write_buffer_size() < 1_000_000
         exchange.feed.connections[0].cut()

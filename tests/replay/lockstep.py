@@ -19,6 +19,7 @@ from core.dhan.feed_connection import FeedPolicy
 from core.dhan.feed_packets import FullPacket
 from core.model.session_time import NS_PER_MS, NS_PER_S
 from core.paper.feed_connection import FULL
+from core.position_cache_manager import Backlog
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:
@@ -69,6 +70,15 @@ class RecordedClock:
         self.hold()
         assert monotonic_ns >= self.monotonic_ns(), TOO_LATE
         self._elapsed_ns = monotonic_ns - 10**15
+
+
+class NeverBehind(Backlog):
+    """The time jumps from snapshot to snapshot, and nothing has waited meanwhile."""
+
+    __slots__ = ()
+
+    def begin(self, at_ns: int, lasted_ns: int) -> None:
+        pass
 
 
 class Lockstep:
@@ -125,6 +135,11 @@ class Lockstep:
         assert parts.feed is not None
         for line in parts.feed._lines:
             line._connection.policy = NEVER_SILENT
+        # A snapshot a minute looks like a machine that sleeps and a feed that is dead.
+        parts.prices.watch.look = lambda: iter(())  # type: ignore[method-assign]
+        parts.timer.on_slept = lambda _: None
+        parts.runner.may_order = lambda: True
+        parts.cache.backlog = NeverBehind()
 
     def _note_sent(self, book, _every: bool) -> None:
         subscribers = self._exchange.feed._subscribers.get(book.key, {})

@@ -54,16 +54,16 @@ class SlowJudge:
         if line is None or (pnl < line if is_target else pnl > line):
             self.breaches.pop(name, None)
             return False
-        since, counts, contents, seen = self.breaches.setdefault(
+        since, counts, trades, seen = self.breaches.setdefault(
             name,
             (
                 now,
                 [self.count(leg) - (leg.instrument.key == ticked) for leg in self.legs],
-                [self.content(leg) for leg in self.legs],
+                [self.trade(leg) for leg in self.legs],
                 set(),
             ),
         )
-        seen |= {index for index, leg in enumerate(self.legs) if self.content(leg) != contents[index]}
+        seen |= {index for index, leg in enumerate(self.legs) if self.trade(leg) != trades[index]}
         settled = (
             len(self.legs) == 1
             or all(self.count(leg) > count for leg, count in zip(self.legs, counts, strict=True))
@@ -83,9 +83,14 @@ class SlowJudge:
     def count(self, leg):
         return len(self.quotes[leg.instrument.key])
 
-    def content(self, leg):
+    def trade(self, leg):
         quote = self.newest(leg)
-        return quote.last, quote.bid, quote.ask, quote.bid_size, quote.ask_size, quote.exchange_time
+        return quote.last, quote.exchange_time
+
+    def said_before(self, leg):
+        """How far back the newest quote is that said something else; 0 when none did."""
+        quotes = self.quotes[leg.instrument.key]
+        return next((-back for back in range(2, len(quotes) + 1) if quotes[-back][:7] != quotes[-1][:7]), 0)
 
     def mark(self, leg, back):
         quote = self.newest(leg, back)
@@ -112,9 +117,10 @@ class SlowJudge:
             return False
         if not quote.bid - tick <= quote.last <= quote.ask + tick:
             return False
-        if self.count(leg) > 1:
-            before = self.newest(leg, -2)
+        back = self.said_before(leg)
+        if back:
+            before = self.newest(leg, back)
             if quote.received_ns - before.received_ns < 1000 * MS:
-                previous = self.mark(leg, -2)
+                previous = self.mark(leg, back)
                 return abs(Fraction(self.mark(leg, -1) - previous, previous)) < Fraction(1, 5)
         return True

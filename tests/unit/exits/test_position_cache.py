@@ -1,7 +1,14 @@
 import pytest
 
 from core.model.market import QuoteSource
-from core.position_cache_manager import OPEN_BOUND, REFUSAL_LIMIT_NS, PositionCacheManager
+from core.position_cache_manager import (
+    BACKLOG_NS,
+    OPEN_BOUND,
+    REFUSAL_LIMIT_NS,
+    STANDSTILL_NS,
+    Backlog,
+    PositionCacheManager,
+)
 from tests.unit.exits.builders import S, key, leg, position, quote
 
 
@@ -108,14 +115,30 @@ def test_the_mark_is_the_last_price_clamped_into_the_book(cache):
     assert booked.quote_of(0).last == 9_000
 
 
-def test_the_slot_remembers_what_the_newest_quote_replaced(cache):
+def test_the_slot_remembers_the_newest_quote_that_said_something_else(cache):
     booked = cache.put(position(leg(1, 75, 40)))
-    assert (booked.quote_of(0), booked.slots[0].updates, booked.slots[0].previous_mark) == (None, 0, None)
-    cache.apply(quote(1, 40, at=5))
-    assert booked.slots[0].previous_mark is None
-    cache.apply(quote(1, 41, at=9))
-    slot = cache.slot_of(key(1))
-    assert (slot.previous_mark, slot.previous_ns, slot.updates, slot.quote.received_ns) == (4_000, 5, 2, 9)
+    slot = booked.slots[0]
+    assert (booked.quote_of(0), slot.updates, slot.previous, slot.tick) == (None, 0, None, 5)
+    first, second = quote(1, 40, at=5), quote(1, 41, at=9)
+    cache.apply(first)
+    assert slot.previous is None
+    cache.apply(first._replace(received_ns=6, source=QuoteSource.REST))
+    assert (slot.previous, slot.updates, slot.quote.received_ns) == (None, 2, 6)
+    cache.apply(second)
+    assert (slot.previous.last, slot.previous.received_ns, slot.quote) == (4_000, 6, second)
+    cache.apply(second._replace(received_ns=10))
+    assert (slot.previous.last, slot.updates) == (4_000, 4)
+
+
+@pytest.mark.parametrize(
+    "change", [{"bid_size": 1}, {"ask_size": 1}, {"bid": 4_000}, {"ask": 4_200}, {"exchange_time": 7}, {"last": 4_101}]
+)
+def test_any_news_in_a_packet_makes_it_another_one(cache, change):
+    booked = cache.put(position(leg(1, 75, 40)))
+    first = quote(1, 41, at=5)
+    cache.apply(first)
+    cache.apply(first._replace(received_ns=6, **change))
+    assert booked.slots[0].previous is first
 
 
 def test_a_late_quote_is_dropped_and_counted_an_equal_one_is_not(cache):
@@ -171,3 +194,59 @@ def test_a_good_quote_in_between_starts_the_wait_anew(cache):
     cache.apply(quote(1, 1, at=S))
     cache.apply(quote(1, 500, at=REFUSAL_LIMIT_NS + 1))
     assert (booked.slots[0].mark, cache.absurd) == (100, 2)
+
+
+def test_a_saved_price_moves_the_shown_pnl_and_returns_nobody(cache):
+    booked = banded(cache.put(position(leg(1, 75, 40), leg(2, 75, 40))), -1, 1)
+    booked.watched = True
+    assert cache.apply(quote(1, 50, source=QuoteSource.CACHE)) == ()
+    assert cache.apply(quote(2, 50, bid=60, ask=61, source=QuoteSource.CACHE, exchange_time=10**9)) == ()
+    assert (booked.pnl, booked.missing) == (75 * 1_000 + 75 * 2_000, 0)
+    assert cache.slot_of(key(2)).exchange_time == 0
+    assert list(cache.apply(quote(1, 45))) == [booked]
+    assert booked.pnl == 75 * 500 + 75 * 2_000
+
+
+def test_a_saved_price_below_one_tick_is_not_shown(cache):
+    booked = cache.put(position(leg(1, 75, 40)))
+    cache.apply(quote(1, 0.04, book=False, source=QuoteSource.CACHE))
+    assert (booked.pnl, booked.quote_of(0)) == (None, None)
+
+
+class TestBacklog:
+    """`holds` for receipts around a standstill. The beat comes each quarter of a second otherwise."""
+
+    def held(self, backlog, *received_ns):
+        return [backlog.holds(quote(1, 40, at=at)) for at in received_ns]
+
+    def test_nothing_is_held_before_the_first_time_and_while_the_clock_is_told(self):
+        backlog = Backlog()
+        backlog.note_quote(99 * S)
+        assert self.held(backlog, 0, 99 * S) == [False, False]
+        for at in (0, STANDSTILL_NS, 2 * STANDSTILL_NS):
+            backlog.note_time(at)
+            backlog.note_quote(at + STANDSTILL_NS)
+            assert self.held(backlog, at, at + STANDSTILL_NS) == [False, False]
+
+    @pytest.mark.parametrize("notice", ["note_quote", "note_time"])
+    def test_a_standstill_holds_what_came_since_the_last_time_until_its_end(self, notice):
+        backlog = Backlog()
+        backlog.note_time(10 * S)
+        getattr(backlog, notice)(15 * S)
+        times = (10 * S - 1, 10 * S, 15 * S, 15 * S + BACKLOG_NS - 1, 15 * S + BACKLOG_NS)
+        assert self.held(backlog, *times) == [False, True, True, True, False]
+
+    def test_it_is_over_with_the_first_time_after_its_end(self):
+        backlog = Backlog()
+        backlog.begin(15 * S, 5 * S)
+        for at in range(16 * S, 15 * S + BACKLOG_NS, S // 4):
+            backlog.note_time(at)
+            assert self.held(backlog, 15 * S) == [True]
+        backlog.note_time(15 * S + BACKLOG_NS)
+        assert self.held(backlog, 15 * S) == [False]
+
+    def test_standstills_on_top_of_each_other_are_one(self):
+        backlog = Backlog()
+        backlog.begin(15 * S, 5 * S)
+        backlog.begin(16 * S, S // 2)
+        assert (backlog.from_ns, backlog.until_ns) == (10 * S, 16 * S + BACKLOG_NS)

@@ -369,6 +369,16 @@ def test_an_answer_from_a_cache_that_is_older_than_the_feed_is_not_taken():
     assert len(judged.rest(100, time=T).taken) == 1, "no cache is that old: the feed's trade time is wrong"
 
 
+def test_a_rest_that_goes_back_in_time_is_not_taken():
+    judged = Judged(live=False)
+    judged.check()
+    judged.rest(101, time=T + 5)
+    assert judged.rest(100, time=T).taken == ()
+    assert len(judged.rest(101, time=T).taken) == 1, "the same price with an older stamp is no cache"
+    judged.check(31 * S)
+    assert len(judged.rest(99, time=T - 9).taken) == 1
+
+
 def test_a_packet_younger_than_two_seconds_is_not_held_against_an_answer():
     judged = Judged()
     judged.check()

@@ -3,7 +3,7 @@
 import random
 
 from core.exits.price_judgement import Watched
-from core.exits.rest_queue import RestQueue, Urge
+from core.exits.rest_queue import MANY, RestQueue, Urge
 from tests.unit.exits.builders import key
 
 
@@ -36,3 +36,12 @@ def test_what_is_put_twice_stands_once_where_it_was_put_last():
     assert queue.take(1, ()) == [watched]
     queue.drop(watched)
     assert len(queue) == 1
+
+
+def test_of_very_many_those_that_became_due_first_are_taken():
+    queue = RestQueue()
+    all_of_them = [waiting(number, -number) for number in range(MANY + 10)]
+    for watched in all_of_them:
+        queue.put(watched, Urge.DRIVEN)
+    assert queue.take(3, ()) == all_of_them[:3]
+    assert queue.take(1, {all_of_them[77].key}) == [all_of_them[77]]

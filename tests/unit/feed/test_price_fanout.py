@@ -170,6 +170,21 @@ async def test_each_consumer_comes_at_its_own_pace_and_a_stalled_one_holds_up_no
         task.cancel()
 
 
+async def test_a_beat_that_comes_a_moment_too_soon_costs_no_turn():
+    clock, fanout, (box,) = fanout_with("one")
+    turns = 0
+    for number in range(1, 41):
+        waiting = asyncio.create_task(box.turn())
+        await asyncio.sleep(0)
+        clock.monotonic = number * 50 * MS + (MS if number % 4 == 1 else 0)
+        fanout.beat()
+        await asyncio.sleep(0)
+        turns += waiting.done()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert turns == 20
+
+
 async def test_run_beats_until_it_is_cancelled():
     clock, pauses = ManualClock(monotonic=0), []
 
