@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from core.model.commands import Alert
     from core.model.exit_levels import Action, ExitLevels, Urgency
     from core.model.money import Paise
@@ -56,7 +58,12 @@ class PositionView:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionView:
-    """`feed` is one of live, connecting, stale, off; `data_age_s` None before the first packet."""
+    """`feed` is one of live, connecting, stale, off; `data_age_s` None before the first packet.
+
+    `feed_detail` says what is not as it should be: dead connections, a block, instruments without a place. `prices` counts the
+    instruments by how their price is believed (live, quiet, muted, on REST, stale). `readers` are those who read prices behind
+    the exit path, each with its lag (seconds) and what was replaced by something newer before it came.
+    """
 
     store: str
     feed: str
@@ -65,6 +72,11 @@ class ConnectionView:
     cached_prices: int
     reconnects: int
     data_age_s: float | None
+    feed_detail: str = ""
+    prices: Mapping[str, int] = field(default_factory=dict)
+    token: str = ""
+    redis: str = "off"
+    readers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

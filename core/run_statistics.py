@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from core.connection_view import connection_of
 from core.model.session_time import NS_PER_S
-from core.monitor_view import ConnectionView, MonitorView, Statistics
-from core.stores.base import StoreState
+from core.monitor_view import MonitorView, Statistics
 from core.view_builder import exited_view, exiting_views, guarded_view, planned_view
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _view(parts: Parts, started_ns: int, guarded: Sequence[PositionView]) -> Mon
         mode=parts.mode,
         utc_ns=parts.clock.utc_ns(),
         positions=(*guarded, *exiting_views(parts.engine), *_exited(parts)),
-        connection=_connection(parts),
+        connection=connection_of(parts),
         statistics=_statistics(parts, started_ns),
         set_aside=tuple(str(error) for error in parts.keeper.set_aside),
         finished=tuple(parts.engine.finished),
@@ -65,38 +65,6 @@ def _exited(parts: Parts) -> list[PositionView]:
         if booked is not None and record.strategy_id not in shown:
             views.append(exited_view(record, booked.position))
     return views
-
-
-def _connection(parts: Parts) -> ConnectionView:
-    feed = None if parts.feed is None else parts.feed.status
-    now = parts.clock.monotonic_ns()
-    if feed is None:
-        state, age = "off", None
-    else:
-        state = "live" if feed.is_live else "stale" if feed.connected else "connecting"
-        age = None if feed.last_data_ns is None else (now - feed.last_data_ns) / NS_PER_S
-    stream = parts.order_updates
-    updates = "off" if stream is None else "connected" if stream.status.is_connected else "connecting"
-    cached = sum(parts.price_cache.quote(key) is not None for key in parts.cache.keys())  # noqa: SIM118  a method, not a dict
-    return ConnectionView(
-        store=_store(parts),
-        feed=state,
-        order_updates=updates,
-        subscribed=0 if feed is None else feed.subscribed,
-        cached_prices=cached,
-        reconnects=0 if feed is None else feed.reconnects,
-        data_age_s=age,
-    )
-
-
-def _store(parts: Parts) -> str:
-    """connected, polling or unreadable, with the store's own words where it has some."""
-    health = parts.store.health()
-    if not parts.keeper.is_reading or health.state is StoreState.AWAY:
-        state = "unreadable"
-    else:
-        state = "connected" if health.state is StoreState.LIVE else "polling"
-    return f"{state} ({health.detail})" if health.detail else state
 
 
 def _statistics(parts: Parts, started_ns: int) -> Statistics:

@@ -96,10 +96,15 @@ def positions_block(view: MonitorView, limit: int | None = None) -> str:
 
 def connection_line(connection: ConnectionView) -> str:
     age = UNKNOWN if connection.data_age_s is None else f"{connection.data_age_s:.1f} s"
+    detail = f" ({connection.feed_detail})" if connection.feed_detail else ""
+    prices = ", ".join(f"{count} {state}" for state, count in connection.prices.items())
+    more = "".join(f"   {name}: {text}" for name, text in (("Prices", prices), ("Token", connection.token)) if text) + (
+        "" if connection.redis == "off" else f"   Redis: {connection.redis}"
+    )
     return (
-        f"Feed: {connection.feed}   Data age: {age}   Order updates: {connection.order_updates}   "
+        f"Feed: {connection.feed}{detail}   Data age: {age}   Order updates: {connection.order_updates}   "
         f"Trades: {connection.store}   Cached prices: {connection.cached_prices}   "
-        f"Subscribed instruments: {connection.subscribed}   Reconnects: {connection.reconnects}"
+        f"Subscribed instruments: {connection.subscribed}   Reconnects: {connection.reconnects}{more}"
     )
 
 

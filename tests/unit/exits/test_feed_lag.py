@@ -21,7 +21,7 @@ class Feed:
         self.quotes[key(security_id)] = quote(security_id, 100, at=self.now, exchange_time=time)
 
     def look(self, after_s=0.25):
-        self.lag.look([key(1), key(2), key(3)], self.quotes.get, self.now, UTC + self.now + self.step)
+        self.lag.look(map(key, range(1, 20)), self.quotes.get, self.now, UTC + self.now + self.step)
         self.now += int(after_s * S)
         return self.lag.is_late(self.now)
 
@@ -52,6 +52,14 @@ def test_an_old_trade_under_a_moving_book_is_no_delay():
     for _ in range(200):
         feed.trade(2, 0, book_only=True)
         assert not feed.look()
+
+
+def test_the_first_packets_of_new_instruments_tell_of_old_trades_and_of_no_delay():
+    feed = Feed()
+    feed.run(10, 0)
+    for number in range(2, 20):
+        feed.trade(number, 7_200)
+        assert not feed.look(after_s=1)
 
 
 def test_nothing_is_known_before_a_trade_or_without_trade_times():

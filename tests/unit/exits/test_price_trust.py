@@ -75,6 +75,15 @@ def test_packets_that_flow_are_live_and_ask_nothing():
     assert judged.asked_feed < 40, "one that flows is looked at every 2.5 s"
 
 
+def test_the_first_packet_ends_the_asking():
+    judged = Judged()
+    judged.check(4 * S)
+    assert judged.trust.has_due
+    judged.packet()
+    judged.check(300 * MS)
+    assert not judged.trust.has_due
+
+
 def test_silence_of_2_5_s_is_a_question_and_the_same_answer_doubles_the_interval_up_to_30_s():
     judged = quiet()
     due_s = []

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from core.book_keeper import position_tag
+from core.dhan.token_facts import Standing
 from core.exits.desk_settings import DeskSettings
 from core.exits.engine import Engine
 from core.exits.guard_settings import GuardSettings
+from core.exits.price_judgement import TrustState
 from core.house_keeping import HouseKeeping
 from core.model import events as ev
 from core.model.errors import TransportError
@@ -22,8 +24,10 @@ from core.monitor_view import Statistics
 from core.options import parse
 from core.position_cache_manager import PositionCacheManager
 from core.price_cache import PriceCache
+from core.price_fanout import PriceFanout
 from core.run_statistics import view_in_steps, view_of
 from core.stores.base import StoreHealth, StoreState
+from core.token_keeper import TokenStatus
 from tests.fakes.manual_clock import ManualClock
 from tests.unit.exits.builders import amount, call, days, position, put, quote, trailing
 
@@ -61,6 +65,11 @@ class Rig:
             keeper=keeper, journal=self.journal, peaks={}, subscribe=lambda: None,
             store=SimpleNamespace(health=lambda: self.health),
             fetcher=SimpleNamespace(counts=SimpleNamespace(requests=0)),
+            token=SimpleNamespace(status=TokenStatus(Standing.TRUSTED, None, "", 0, 0, 0)),
+            prices=SimpleNamespace(
+                redis=None, fanout=PriceFanout(self.clock),
+                watch=SimpleNamespace(trust=SimpleNamespace(counts=lambda: {TrustState.QUIET: 3, TrustState.ASKED: 1})),
+            ),
         )  # fmt: skip
         for number in range(count):
             first = 4 * number
