@@ -78,7 +78,8 @@ class Parts:
         """Make the prices wanted those that some position needs. Cheap when nothing has changed."""
         added, removed = self.cache.take_key_changes()
         if added or removed:
-            self.prices.want(booked.position for booked in self.cache.booked())
+            positions = (booked.position for booked in self.cache.booked())
+            self.prices.want(positions, is_open=self.engine.desk.session_open is True)
 
     @property
     def price_cache(self) -> PriceCache:

@@ -43,7 +43,7 @@ class PriceParts:
     fanout: PriceFanout
     redis: RedisPrices | None
 
-    def want(self, positions: Iterable[Position]) -> None:
+    def want(self, positions: Iterable[Position], *, is_open: bool) -> None:
         """Make the prices wanted those that some position needs: its legs and what is behind them. One change, one batch."""
         users = set(self.interest.users)
         for position in positions:
@@ -62,7 +62,10 @@ class PriceParts:
             self.cache.watch(wanted)
         else:
             self.feed.set_wanted(wanted)
-        self.watch.set_wanted(wanted)
+        self.watch.set_wanted(wanted, [key for key in INDEX_CANARIES if key in wanted])
+        if not is_open:
+            # A closed market is shown at its last prices; while it is open the watch asks for what it misses.
+            self.fetcher.ask(change.added)
 
     def names_of(self, positions: PositionCacheManager, key: InstrumentKey) -> str:
         """The symbol that the instrument master gives; the key for what no position holds."""
