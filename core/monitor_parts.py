@@ -18,7 +18,7 @@ from core.instrument_source import InstrumentSource
 from core.loop_timer import LoopTimer
 from core.market_calendar import TABLE, AlwaysOpen, load_calendar
 from core.model.commands import Alert, Severity
-from core.model.events import FeedStateChanged, PricesDoubted
+from core.model.events import FeedStateChanged, LoopStalled, PricesDoubted
 from core.model.signals import Mode
 from core.options import VERSION
 from core.order_update_stream import OrderStreamLogin, OrderStreamSettings, OrderUpdateStream
@@ -216,9 +216,14 @@ def _join_clock(
         parts.market.drop_idle()
         spawn(parts.keeper.read_or_keep())
 
+    def slept(for_ns: int) -> None:
+        # Before the first price that follows: what waited in the sockets is old.
+        runner.handle(LoopStalled(parts.clock.monotonic_ns(), for_ns))
+        fence.slept(for_ns)
+
     fence = SleepFence(runner.ask, spawn, timer.is_awake, read_all)
     timer.on_alert = say
-    timer.on_slept = fence.slept
+    timer.on_slept = slept
     timer.on_old_prices = doubt_all
     runner.may_order = lambda: parts.trades.may_order() and fence.may_order()
 

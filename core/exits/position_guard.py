@@ -6,7 +6,8 @@ How exit_rules is read here:
   the breach stood (a repeated packet is none); when the P&L at the best side of two-sided books breaches too; or when
   the breach has stood `stop_confirm_max_ms`. P&L off the line ends a breach at once, even by a suspect quote: the quote
   that returns from a spike is itself suspect for its jump, and nothing may fire on a P&L that is not breached.
-- Beyond the hard multiple (at it or past it), with all books two-sided, nothing is waited for.
+- Beyond the hard multiple (at it or past it), with all books two-sided and the P&L at their best sides breached as well, nothing is
+  waited for. (A freak print between the sides of a swept book passes the hard line; the best sides do not.)
 - With several legs, settling applies to all price rules. A breach that the clock finds counts no leg as updated.
 - A profit target fires on clean P&L only; its settling time runs from the breach, clean or not.
 - The peak rises, and the trailing stop arms, on clean P&L only, as evaluated: a spike must not lift the stop. Arming at 0
@@ -237,15 +238,15 @@ class PositionGuard:
         is_settled = breach.is_settled() or waited_ms >= self._settings.leg_settle_ms
         if not rule.is_loss:
             return not suspects and is_settled
-        best = pnl_at_best_side(self.booked)
+        best, line = pnl_at_best_side(self.booked), rule.line(self._facts)
+        is_best_breached = best is not None and line is not None and best <= line
         hard = rule.hard_line(self._facts, self._settings.hard_stop_multiple)
-        if hard is not None and pnl <= hard and best is not None:
+        if hard is not None and pnl <= hard and is_best_breached:
             return True
-        line = rule.line(self._facts)
         return is_settled and (
             not suspects
             or breach.is_repeated(suspects)
-            or (best is not None and line is not None and best <= line)
+            or is_best_breached
             or waited_ms >= self._settings.stop_confirm_max_ms
         )
 

@@ -14,10 +14,11 @@ import tempfile
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from core.model.instrument import Segment
 from core.model.session_time import ist_datetime
 from core.paper.instruments import FIRST_EXTRA_ID, generate
 from core.stores.schema import create_tables
@@ -52,8 +53,8 @@ class Result:
 def contracts(count: int) -> list[Instrument]:
     """The first `count` of the extra contracts, as any exchange process of today with so many lists them."""
     today = ist_datetime(time.time_ns()).date()
-    extra = (x.instrument for x in generate(today, STRIKES, count) if x.instrument.key.security_id >= FIRST_EXTRA_ID)
-    return [each for each in islice(extra, count) if each.key.security_id < FIRST_EXTRA_ID * 5]
+    keys = (x.instrument for x in generate(today, STRIKES, count) if x.instrument.key.segment is Segment.NSE_FNO)
+    return [each for each in keys if each.key.security_id >= FIRST_EXTRA_ID]
 
 
 def write_positions(database: Path, legs: list[Instrument], stop_rupees: int = 50_000_000) -> None:

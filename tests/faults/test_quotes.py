@@ -188,9 +188,6 @@ def test_f12_a_freak_print_of_less_than_a_second_exits_nothing(units, stop, book
     assert freak_trace(at_rest(units, stop), books, times, times[-1] + 1, freak_books) is None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="position_guard: the hard multiple asks for two sides, not for a side that breaches"
-)
 def test_f12_a_freak_print_in_a_book_refilled_far_away_exits_nothing():
     """Offers swept, and the first new ones stand at ₹900: two sides, one of them where it was before."""
     refilled = {"far": (CALM - 5, 90_000), "near": (CALM - 5, CALM + 3_000)}

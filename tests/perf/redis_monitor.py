@@ -15,18 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from core import monitor_parts
 from core.clock import SystemClock
-from core.host_names import HostNames
 from core.log_setup import set_up_logging
 from core.model.market import Quote
 from core.model.session_time import NS_PER_S
 from core.monitor import Monitor
 from core.options import Options
-from core.price_fanout import PriceFanout, Rank
-from core.redis_line import redis_access
-from core.redis_prices import EVERY_S, RedisPrices
-from core.settings import Settings, load_settings
+from core.settings import load_settings
 from tests.perf.figures import spread
 from tests.perf.monitor_run import is_ready
 from tests.perf.stamped_feed import WRAP
@@ -34,8 +29,6 @@ from tests.perf.stamped_feed import WRAP
 _READY_S: Final = 45.0
 _SAMPLE_S: Final = 0.1
 _MOST_US: Final = 60_000_000
-_IS_WIRED: Final = "redis" in monitor_parts.Parts.__dataclass_fields__
-"""Whether the monitor joins the cache itself. Until it does, this file joins the same parts in the same order."""
 
 
 class Stamps:
@@ -70,39 +63,14 @@ class Stamps:
         return [spread(values) for values in took]
 
 
-def build(settings: Settings) -> tuple[Monitor, PriceFanout | None, RedisPrices | None]:
-    """The monitor; with Redis also what keeps it, when the monitor does not do that itself."""
-    clock = SystemClock()
-    url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
-    access = redis_access(url, settings.redis_host, settings.redis_port)
-    if _IS_WIRED or access is None:
-        monitor = Monitor(Options(execute=True), settings, lambda _: None, clock)
-        return monitor, None, getattr(monitor.parts, "redis", None)
-    fanout = PriceFanout(clock)
-    redis = RedisPrices(access, fanout.add("redis", Rank.CACHE, EVERY_S), clock, HostNames(clock))
-    sink_of = monitor_parts._quote_sink
-
-    def joined(*parts: Any) -> Any:
-        decide = sink_of(*parts)
-
-        def on_quote(quote: Quote) -> None:
-            decide(quote)
-            fanout.offer(quote)
-
-        return on_quote
-
-    monitor_parts._quote_sink = joined
-    return Monitor(Options(execute=True), settings, lambda _: None, clock), fanout, redis
-
-
 async def run(folder: Path, environment: dict[str, str]) -> dict[str, Any]:
     settings = load_settings(environment, None)
     logs = set_up_logging(folder / "logs", "INFO", secrets=settings.secrets, screen=None)
-    monitor, fanout, redis = build(settings)
+    monitor = Monitor(Options(execute=True), settings, lambda _: None, SystemClock())
+    redis = monitor.parts.prices.redis
     stamps = Stamps()
     stamps.watch(monitor)
     running = asyncio.create_task(monitor.run())
-    ours = [asyncio.create_task(part.run()) for part in (fanout, redis) if part is not None and fanout is not None]
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(_READY_S):
@@ -120,8 +88,6 @@ async def run(folder: Path, environment: dict[str, str]) -> dict[str, Any]:
         monitor.stop()
         await running
     finally:
-        for task in ours:
-            task.cancel()
         logs.close()
     return found
 

@@ -164,7 +164,7 @@ class Watcher:
         if rule == "profit_target":
             return is_settled and not suspects
         best = self._best_pnl()
-        if hard is not None and pnl <= hard and best is not None:
+        if hard is not None and pnl <= hard and best is not None and best <= line:
             return True
         return is_settled and (
             not suspects or suspects <= breach.other or (best is not None and best <= line) or waited >= CONFIRM_MS

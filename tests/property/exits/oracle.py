@@ -72,7 +72,7 @@ class SlowJudge:
         if is_target:
             return settled and not suspects
         best = self.best_side()
-        if hard is not None and best is not None and pnl <= hard:
+        if hard is not None and best is not None and pnl <= hard and best <= line:
             return True
         confirmed = suspects <= seen or (best is not None and best <= line) or now - since >= 1000 * MS
         return settled and (not suspects or confirmed)

@@ -92,10 +92,12 @@ class TestSuspectStop:
 
     def test_beyond_the_hard_multiple_fires_at_once_on_two_sides(self):
         desk = Desk(*ONE, levels=STOP)
-        assert desk.tick(1, 40.05, bid=40.05, ask=70) is None
-        assert fired(desk.tick(1, 40, bid=40, ask=70, after=MS)) is Rule.STOP_LOSS
+        assert fired(desk.tick(1, 40, bid=40, ask=60)) is Rule.STOP_LOSS
+
+    def test_beyond_the_hard_multiple_waits_while_the_best_side_is_not_breached(self):
         desk = Desk(*ONE, levels=STOP)
-        assert fired(desk.tick(1, 40, bid=40, ask=70)) is Rule.STOP_LOSS
+        assert desk.tick(1, 40, bid=40, ask=60.05) is None
+        assert fired(desk.tick(1, 40, bid=40, ask=60, after=MS)) is Rule.STOP_LOSS
 
     def test_beyond_the_hard_multiple_waits_on_a_one_sided_book(self):
         desk = Desk(*ONE, levels=STOP)
