@@ -141,8 +141,9 @@ class FeedLine:
         self._subscriptions.again(keys)
         self._wake.set()
 
-    def market(self, *, is_open: bool) -> None:
+    def market(self, *, is_open: bool, canary_trades: bool = True) -> None:
         self._connection.market(self._now(), is_open=is_open)
+        self._connection.canary_trades = canary_trades
 
     def token_changed(self) -> None:
         """A wait begun with another token ends now; a block of the account goes on."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from core.book_keeper import position_tag
 from core.model.commands import Alert, Severity
 from core.model.errors import StoreError, TransportError
+from core.model.instrument import Segment
 from core.model.session_time import NS_PER_S
 from core.run_statistics import view_in_steps
 from core.stores.base import StoreState
@@ -41,7 +42,9 @@ class HouseKeeping:
             parts.subscribe()
             is_open = parts.engine.desk.session_open is not False
             if parts.feed is not None:
-                parts.feed.market(is_open=is_open)
+                # Derivatives trade on when the indices stop (15:30), and in the closing auction nobody promises a tick.
+                canary_trades = parts.calendar.session_open(parts.clock.utc_ns(), Segment.IDX_I) is True
+                parts.feed.market(is_open=is_open, canary_trades=canary_trades)
             if parts.order_updates is not None:
                 parts.order_updates.market(is_open=is_open)
             self._look_after_store()

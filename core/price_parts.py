@@ -44,20 +44,26 @@ class PriceParts:
     redis: RedisPrices | None
 
     def want(self, positions: Iterable[Position], *, is_open: bool) -> None:
-        """Make the prices wanted those that some position needs: its legs and what is behind them. One change, one batch."""
+        """Make the prices wanted those that some position needs: its legs and what is behind them. One change, one batch.
+
+        Legs go before what is behind them: where room ends on the feed, a stop must not lose its price to an index.
+        """
         users = set(self.interest.users)
+        legs: set[InstrumentKey] = set()
         for position in positions:
             user = f"position {position.strategy_id}"
             users.discard(user)
             instruments = [leg.instrument for leg in position.legs]
             behind = [each.underlying_key for each in instruments if each.underlying_key is not None]
-            self.interest.hold(user, (*(each.key for each in instruments), *behind))
+            keys = [each.key for each in instruments]
+            legs.update(keys)
+            self.interest.hold(user, (*keys, *behind))
         for user in users:
             self.interest.release(user)
         change = self.interest.take_change()
         if change is None:
             return
-        wanted = self.interest.wanted
+        wanted = tuple(sorted(self.interest.wanted, key=lambda key: key not in legs))
         if self.feed is None:
             self.cache.watch(wanted)
         else:

@@ -138,10 +138,10 @@ class WebSocketManager:
         line = self._line_of.get(key)
         return line is not None and line.is_live
 
-    def market(self, *, is_open: bool) -> None:
-        """Whether silence means something now. Open until told otherwise."""
+    def market(self, *, is_open: bool, canary_trades: bool = True) -> None:
+        """Whether silence means something now, and that of the canaries too. Open until told otherwise."""
         for line in self._lines:
-            line.market(is_open=is_open)
+            line.market(is_open=is_open, canary_trades=canary_trades)
 
     def token_changed(self) -> None:
         """There is another token: connections that wait use it now. Those that live are not touched."""

@@ -83,12 +83,14 @@ class FeedPolicy:
     """Times in nanoseconds. Silence counts only while the market is open.
 
     A silent connection is given up after `reconnect_after_ns` when it carries a canary, whose silence means something,
-    and after `quiet_reconnect_after_ns` when its instruments may simply be quiet.
+    and after `quiet_reconnect_after_ns` when its instruments may simply be quiet. While the canary's own market is closed
+    and quiet instruments are left, silence is the usual thing: `idle_reconnect_after_ns` then, REST drives meanwhile.
     """
 
     stale_after_ns: int = 2_500 * NS_PER_MS
     reconnect_after_ns: int = 3 * NS_PER_S
     quiet_reconnect_after_ns: int = 10 * NS_PER_S
+    idle_reconnect_after_ns: int = 60 * NS_PER_S
     useful_ns: int = 30 * NS_PER_S
     first_delay_ns: int = 500 * NS_PER_MS
     least_delay_ns: int = 100 * NS_PER_MS
@@ -125,14 +127,15 @@ class Silence(Enum):
 class FeedConnection:
     """Every `now` is monotonic nanoseconds. `random_fraction` returns a number in [0, 1).
 
-    `since_ns`: when the present state began, None before the first. `carries_canary`: set it when that changes. `gate` is
-    shared by the connections of one account.
+    `since_ns`: when the present state began, None before the first. Set `carries_canary` when that changes, and
+    `canary_trades`: whether the canary's own market is open. `gate` is shared by the connections of one account.
     """
 
     def __init__(
         self, random_fraction: Callable[[], float], policy: FeedPolicy | None = None, gate: AccountGate | None = None
     ) -> None:
         self.carries_canary = False
+        self.canary_trades = True
         self.state = FeedState.DISCONNECTED
         self.since_ns: int | None = None
         self.policy = policy or FeedPolicy()
@@ -222,8 +225,12 @@ class FeedConnection:
 
     @property
     def _give_up_after_ns(self) -> int:
+        if self.carries_canary and not self.canary_trades and self._last_data_ns is not None:
+            return self.policy.idle_reconnect_after_ns
         # A canary that stays mute while others tick was not subscribed after all: its silence proves nothing.
-        is_telling = self.carries_canary and (self._has_heard_canary or self._last_data_ns is None)
+        is_telling = (
+            self.carries_canary and self.canary_trades and (self._has_heard_canary or self._last_data_ns is None)
+        )
         return self.policy.reconnect_after_ns if is_telling else self.policy.quiet_reconnect_after_ns
 
     def closed(self, now: int, reason: str, alert: str = "") -> Retry:

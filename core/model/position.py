@@ -20,6 +20,9 @@ class Product(StrEnum):
     MARGIN = "MARGIN"
     MTF = "MTF"
 
+    # As for `Segment`: each leg is looked up by its holding a few times a second.
+    __hash__ = str.__hash__
+
 
 class HoldingKey(NamedTuple):
     """One row of the broker's positions: the same contract held in two products is two holdings."""

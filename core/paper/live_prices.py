@@ -21,6 +21,7 @@ class LivePrices:
         self._model = model
         self._market = market
         self._shown_at: dict[InstrumentKey, int] = {}
+        self._watched: dict[InstrumentKey, None] = {}
         for listing in market.instruments:
             self._refresh(listing.instrument.key)
             book = market.book(listing.instrument.key)
@@ -29,12 +30,16 @@ class LivePrices:
 
     def step(self, watched: Iterable[InstrumentKey]) -> None:
         self._model.step()
-        for key in dict.fromkeys(watched):
+        self._watched = dict.fromkeys(watched)
+        for key in self._watched:
             if key not in self._market.scripted and self._model.is_due(key):
                 self._shown_at[key] = self._model.step_number
                 self._market.apply(self._model.data(key), every=False)
 
     def _refresh(self, key: InstrumentKey) -> None:
+        # What somebody watches moves when the feed says so: a snapshot that knew more would look like a mute feed.
+        if key in self._watched:
+            return
         # Once a step: a second look must not bring back the size that our own orders have taken.
         if self._shown_at.get(key) != self._model.step_number:
             self._shown_at[key] = self._model.step_number

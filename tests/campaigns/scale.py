@@ -18,6 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import aiohttp
+
 from core.model.instrument import Segment
 from core.model.session_time import ist_datetime
 from core.paper.instruments import FIRST_EXTRA_ID, generate
@@ -82,6 +84,17 @@ def write_positions(database: Path, legs: list[Instrument], stop_rupees: int = 5
     connection.close()
 
 
+async def _hold(exchange: ExchangeProcess, legs: list[Instrument]) -> None:
+    """The account holds what the rows say: otherwise each position would count as closed by somebody else."""
+    url = exchange.ready["api_url"].removesuffix("/v2") + "/control/position"
+    async with aiohttp.ClientSession() as http:
+        for at, leg in enumerate(legs):
+            units = leg.lot if at % 2 == 0 else -leg.lot
+            body = {"segment": "NSE_FNO", "security_id": leg.key.security_id, "units": units, "price": 100}
+            async with http.post(url, json=body) as answer:
+                assert answer.status < 300, await answer.text()
+
+
 class MonitorProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -135,6 +148,7 @@ async def measure(folder: Path, instruments: int, *, room: int = 0, steady_s: fl
     every = max(2, instruments // 600)
     options = ("--extra", str(instruments), "--strikes", str(STRIKES), "--contract-every", str(every))
     async with exchange_process(*options) as exchange:
+        await _hold(exchange, legs)
         given = {"instruments": instruments, "room": room, "live": live}
         plan = {"folder": str(folder), "environment": environment(exchange.ready, folder), **given}
         async with monitor_process(plan) as monitor:

@@ -127,10 +127,11 @@ class Scale:
         found: dict[str, float] = {}
         found["guarded_s"] = await self._when(lambda: len(self.parts.engine.guards) * 4 >= self.instruments)
         found["subscribed_s"] = await self._when(lambda: self.feed.status.subscribed >= self.instruments)
-        legs = list(self.parts.cache.keys())
-        while legs:
+        await self._when(lambda: self.feed.status.lines_live == self.feed.status.needed)
+        waiting = [key for key in self.parts.cache.keys() if self.feed.line_is_live(key)]  # noqa: SIM118  a method, not a dict
+        while waiting:
             await asyncio.sleep(0.05)
-            legs = [key for key in legs if self.parts.price_cache.feed_quote(key) is None and self.feed.line_is_live(key)]
+            waiting = [key for key in waiting if self.parts.price_cache.feed_quote(key) is None]
         found["priced_s"] = time.perf_counter() - self.begun
         status = self.feed.status
         return found | {"wanted": status.wanted, "unplaced": status.unplaced, "lines": status.lines_live} | self._costs()
