@@ -27,7 +27,7 @@ UV_COMPILE  := $(BIN)/uv pip compile --quiet --no-config --universal --python-ve
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench bench-redis lock format clean install install-test \
+.PHONY: help demo test bench bench-redis detection feed-day feed-scale fuzz lock format clean install install-test \
 	check-format check-lint check-types check-imports check-tests check-coverage
 
 help: ## Show this list
@@ -73,6 +73,18 @@ check-coverage: install-test ## Gate 6: coverage of the last run of gate 5
 format: install-test ## Format the code and apply the safe fixes
 	@$(BIN)/python -m ruff format --quiet .
 	@$(BIN)/python -m ruff check --fix --quiet .
+
+detection: install-test ## Trials: how soon silence, stale legs and dead sockets are seen (about 8 minutes)
+	@$(BIN)/python -m tests.campaigns.detection
+
+feed-day: install-test ## A six-hour day in minutes, with a storm on the feed, against the same day without
+	@$(BIN)/python -m tests.campaigns.feed_day
+
+feed-scale: install-test ## 25,000 instruments over five connections through the whole monitor
+	@$(BIN)/python -m tests.campaigns.scale
+
+fuzz: install-test ## Ten million broken feed messages
+	@$(BIN)/python -m tests.fuzz.feed_packets --millions 10
 
 lock: $(VENV)/.stamp-lock ## Write both lock files again
 	@$(UV_COMPILE) -o requirements.lock requirements.txt
