@@ -44,7 +44,8 @@ class HouseKeeping:
             if parts.feed is not None:
                 # Derivatives trade on when the indices stop (15:30), and in the closing auction nobody promises a tick.
                 canary_trades = parts.calendar.session_open(parts.clock.utc_ns(), Segment.IDX_I) is True
-                parts.feed.market(is_open=is_open, canary_trades=canary_trades)
+                # On a day of unknown hours silence means nothing: connecting anew all night long would earn a block (429).
+                parts.feed.market(is_open=parts.engine.desk.session_open is True, canary_trades=canary_trades)
             if parts.order_updates is not None:
                 parts.order_updates.market(is_open=is_open)
             self._look_after_store()

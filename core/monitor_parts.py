@@ -79,7 +79,10 @@ class Parts:
         added, removed = self.cache.take_key_changes()
         if added or removed:
             positions = (booked.position for booked in self.cache.booked())
-            self.prices.want(positions, is_open=self.engine.desk.session_open is True)
+            # The calendar's word: at the start the engine has heard of no session yet, and thousands of prices asked for
+            # in vain would stand before those that are missed.
+            is_open = self.calendar.session_open(self.clock.utc_ns()) is not False
+            self.prices.want(positions, is_open=is_open)
 
     @property
     def price_cache(self) -> PriceCache:
@@ -221,7 +224,7 @@ def _join_clock(
         runner.handle(LoopStalled(parts.clock.monotonic_ns(), for_ns))
         fence.slept(for_ns)
 
-    fence = SleepFence(runner.ask, spawn, timer.is_awake, read_all)
+    fence = SleepFence(runner.ask, spawn, timer.is_awake, read_all, alert=say)
     timer.on_alert = say
     timer.on_slept = slept
     timer.on_old_prices = doubt_all

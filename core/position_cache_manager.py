@@ -85,10 +85,12 @@ class InstrumentSlot:
 
     `previous` is the newest quote that said something else: a repeated packet replaces nothing (fault F09). `tick` is paise.
     `updates` counts accepted quotes, repeats included. Until there is a quote of the market, `quote` may be a cached one: it is
-    shown and never counted, `safe_to_trade` refuses it, and the engine prices no order by it.
+    shown and never counted, `safe_to_trade` refuses it, and the engine prices no order by it. Quotes received until `doubted_ns`
+    are doubted, whoever guards the instrument.
     """
 
     __slots__ = (
+        "doubted_ns",
         "exchange_time",
         "holders",
         "key",
@@ -109,6 +111,7 @@ class InstrumentSlot:
         self.updates = 0
         self.exchange_time = 0
         self.refused_since_ns: int | None = None
+        self.doubted_ns = 0
         self.holders: list[tuple[BookedPosition, int]] = []
         """Positions with legs on this instrument, each with its net signed units here."""
 
@@ -117,6 +120,10 @@ class InstrumentSlot:
         if self.refused_since_ns is None:
             self.refused_since_ns = received_ns
         return received_ns - self.refused_since_ns >= REFUSAL_LIMIT_NS
+
+    @property
+    def is_doubted(self) -> bool:
+        return self.quote is not None and self.quote.received_ns <= self.doubted_ns
 
     def show_cached(self, quote: Quote) -> None:
         """Show what another run knew until the market says something. It breaches nothing: its holders stay where they are."""
@@ -246,6 +253,11 @@ class PositionCacheManager:
 
     def slot_of(self, key: InstrumentKey) -> InstrumentSlot | None:
         return self._slots.get(key)
+
+    def is_doubted(self, key: InstrumentKey) -> bool:
+        """Whether nothing shows that the newest quote of it is still true."""
+        slot = self._slots.get(key)
+        return slot is not None and slot.is_doubted
 
     def take_key_changes(self) -> tuple[frozenset[InstrumentKey], frozenset[InstrumentKey]]:
         """Instruments (added, removed) since the last call, net: what came and went in between is in neither."""

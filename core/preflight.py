@@ -161,7 +161,13 @@ async def startup_alerts(facts: StartFacts) -> tuple[Alert, ...]:
         alone("account", account_findings(facts.market, facts.account, session, facts.clock)),
     )
     found = [finding for findings in asked for finding in findings]
-    found.append(checks.calendar(session, is_live=facts.account.is_live))
+    found += await alone("calendar, master and positions", _from_what_is_known(facts, session))
+    return checks.alerts(found)
+
+
+async def _from_what_is_known(facts: StartFacts, session: SessionFacts) -> tuple[Finding, ...]:
+    """A coroutine only to be run `alone`: a mere check that breaks must not end what guards."""
+    found = [checks.calendar(session, is_live=facts.account.is_live)]
     if facts.master is not None:
         found.append(master_finding(facts.master))
     if facts.booked:
@@ -169,7 +175,7 @@ async def startup_alerts(facts: StartFacts) -> tuple[Alert, ...]:
     if facts.report is not None:
         positions = [each.position for each in facts.booked]
         found.append(position_checks.reconcile(positions, facts.report, is_live=facts.account.is_live))
-    return checks.alerts(found)
+    return tuple(found)
 
 
 async def alone(check: str, work: Awaitable[tuple[Finding, ...]]) -> tuple[Finding, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from core.model.commands import Alert, Severity
+from core.model.market import QuoteSource
 from core.model.session_time import NS_PER_S
 from core.position_cache_manager import OPEN_BOUND
 
@@ -69,7 +70,7 @@ class ProtectionWatch:
         strategy_id = guard.booked.position.strategy_id
         if not guard.has_been_told:
             return False
-        if guard.booked.pnl is not None:
+        if guard.booked.pnl is not None and not _has_saved_price(guard.booked):
             self._unpriced_ns.pop(strategy_id, None)
             return bool(guard.stale_keys(now))
         return now - self._unpriced_ns.setdefault(strategy_id, now) >= FIRST_PRICE_NS
@@ -90,6 +91,11 @@ class ProtectionWatch:
             name = f"{position.strategy_name} ({position.strategy_id})"
             text = guard.why_unprotected(now) or _UNNAMED
             self._say((Alert(Severity.PAGE, f"{name} is unprotected", text),))
+
+
+def _has_saved_price(booked: BookedPosition) -> bool:
+    """Whether a leg still shows what another run knew: its first price of the market is on the way, as at any start."""
+    return any(slot.quote is not None and slot.quote.source is QuoteSource.CACHE for slot in booked.slots)
 
 
 def _is_near(booked: BookedPosition) -> bool:

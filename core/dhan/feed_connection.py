@@ -90,7 +90,7 @@ class FeedPolicy:
     stale_after_ns: int = 2_500 * NS_PER_MS
     reconnect_after_ns: int = 3 * NS_PER_S
     quiet_reconnect_after_ns: int = 10 * NS_PER_S
-    idle_reconnect_after_ns: int = 60 * NS_PER_S
+    idle_reconnect_after_ns: int = 300 * NS_PER_S
     useful_ns: int = 30 * NS_PER_S
     first_delay_ns: int = 500 * NS_PER_MS
     least_delay_ns: int = 100 * NS_PER_MS

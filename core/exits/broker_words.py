@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, assert_never
 
 from core.exits.attempt_chaser import take_absence
@@ -95,6 +96,10 @@ def on_refused(desk: DeskState, event: OrderRefused) -> None:
             pause_ns = settings.round_interval_ms * NS_PER_MS * _not_sent_in_a_row(ref.leg)
         case Refusal.TOKEN | Refusal.STATIC_IP | Refusal.ACCOUNT:
             pause_ns = settings.account_pause_s * NS_PER_S
+            if event.refusal is Refusal.TOKEN:
+                attempt.token_refused = True
+                # Another token is there within seconds, or not for long.
+                pause_ns = min(pause_ns, NS_PER_S << min(_token_refusals_in_a_row(ref.leg) - 1, 16))
             desk.alert(ref.running, Severity.PAGE, f"orders refused: {event.refusal.value}", event.reason)
         case Refusal.VALIDATION:
             desk.alert(ref.running, Severity.WARNING, "order refused", event.reason)
@@ -118,6 +123,10 @@ def _not_sent_in_a_row(leg: RunningLeg) -> int:
             break
         count += 1
     return max(count, 1)
+
+
+def _token_refusals_in_a_row(leg: RunningLeg) -> int:
+    return sum(1 for _ in takewhile(lambda attempt: attempt.token_refused, reversed(leg.attempts)))
 
 
 def on_reported(desk: DeskState, event: OrderReported) -> None:

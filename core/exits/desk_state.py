@@ -72,6 +72,7 @@ class DeskState:
     settings: DeskSettings
     mode: Mode
     quote_of: Callable[[InstrumentKey], Quote | None]
+    is_doubted: Callable[[InstrumentKey], bool]
     holdings: Holdings = field(init=False)
     exits: dict[str, RunningExit] = field(default_factory=dict)
     closed: deque[ClosedExit] = field(default_factory=deque)

@@ -60,7 +60,7 @@ class Engine:
         self.counts = EngineCounts()
         self.guards: dict[int, PositionGuard] = {}
         self.finished: list[ExitRecord] = []
-        self.desk = DeskState(desk_settings, mode, self._quote_of)
+        self.desk = DeskState(desk_settings, mode, self._quote_of, cache.is_doubted)
         self._guard_settings = guard_settings
         self._watch = BrokerWatch(desk_settings)
         self._opened: dict[int, ev.PositionOpened] = {}
@@ -305,6 +305,10 @@ class Engine:
         booked = self.cache.put(position, self._closed.realised_of(event.position))
         levels = self._closed.levels_left(strategy_id, event.levels)
         guard = PositionGuard(booked, levels, self._guard_settings, peak)
+        for slot in booked.slots:
+            if slot.is_doubted:
+                # What the guard before had heard: an edited row makes no old price true.
+                guard.distrust(slot.key, slot.doubted_ns)
         self.guards[strategy_id] = guard
         self._take_first_look(guard, event.at_ns)
 
@@ -316,10 +320,13 @@ class Engine:
     def _on_doubted(self, event: ev.PricesDoubted) -> None:
         for key in event.keys:
             slot = self.cache.slot_of(key)
-            for booked, _ in () if slot is None else slot.holders:
+            if slot is None:
+                continue
+            slot.doubted_ns = max(slot.doubted_ns, event.at_ns)
+            for booked, _ in slot.holders:
                 guard = self.guards.get(booked.position.strategy_id)
                 if guard is not None:
-                    guard.distrust(key, event.at_ns)
+                    guard.distrust(key, slot.doubted_ns)
 
     def _on_gone(self, event: ev.PositionGone) -> None:
         self._opened.pop(event.strategy_id, None)

@@ -125,8 +125,8 @@ def _usable_quote(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns:
     if quote is not None:
         if at_ns - quote.received_ns <= settings.quote_max_age_ms * NS_PER_MS:
             return quote
-        if leg.rounds == 0 and desk.feed_live:
-            # A quiet option on a live feed has not changed since its last packet.
+        if leg.rounds == 0 and desk.feed_live and not desk.is_doubted(quote.key):
+            # A quiet option on a live feed has not changed since its last packet. Another connection's life shows nothing.
             return quote
     desk.awaited_keys.add(leg.leg.instrument.key)
     if leg.quote_asked_ns is None:

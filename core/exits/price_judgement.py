@@ -18,7 +18,16 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
-from core.exits.quote_comparison import LAG_S, brackets, contradicts, differs, is_cached, is_comparable, later_s
+from core.exits.quote_comparison import (
+    LAG_S,
+    brackets,
+    contradicts,
+    differs,
+    is_cached,
+    is_comparable,
+    is_overtaken,
+    later_s,
+)
 from core.model.session_time import IST_OFFSET_S, NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
@@ -119,11 +128,15 @@ class Watched:
 
 
 class PriceJudge:
-    """The rules for one instrument. `shift_s`: what to add to the feed's trade times to have REST's, 0 or 19,800."""
+    """The rules for one instrument. `shift_s`: what to add to the feed's trade times to have REST's, 0 or 19,800.
+
+    `is_lagging`: the feed as a whole is late, its packets overtake nothing.
+    """
 
     def __init__(self, limits: TrustLimits) -> None:
         self.limits = limits
         self.shift_s = 0
+        self.is_lagging = False
 
     def look(self, watched: Watched, feed: Quote | None, now: int, *, on_line: bool) -> None:
         """Set the state by what the feed has brought until now."""
@@ -147,8 +160,14 @@ class PriceJudge:
         if later_s(watched.rest, rest) < 0 and is_cached(watched.rest, rest, now):
             return Taken.OLD
         is_disputed = watched.line_ns is not None and contradicts(feed, rest, late_s)
-        if is_disputed and not (brackets(rest) and feed is not None and not brackets(feed)):
-            return Taken.DISPUTED
+        if is_disputed and feed is not None:
+            # A packet that came while the answer was on its way: REST's round price may be the market of before the move.
+            is_older = feed.received_ns > requested_ns and not self.is_lagging
+            if is_older or brackets(feed) or not brackets(rest):
+                return Taken.DISPUTED
+        is_on_line = watched.line_ns is not None and watched.state is not TrustState.MUTED
+        if is_on_line and not (is_disputed or self.is_lagging) and is_overtaken(feed, rest, late_s, requested_ns):
+            return Taken.OLD
         before, before_asked_ns = watched.rest, watched.rest_asked_ns
         watched.rest, watched.rest_asked_ns = rest, requested_ns
         if watched.line_ns is None:

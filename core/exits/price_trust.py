@@ -87,7 +87,7 @@ class PriceTrust:
     def set_lagging(self, *, is_lagging: bool) -> None:
         """While the feed as a whole is late, REST is asked also for what the feed delivers."""
         if is_lagging is not self._is_lagging:
-            self._is_lagging = is_lagging
+            self._is_lagging = self.judge.is_lagging = is_lagging
             self.lines_changed()
 
     def check(self, now: int) -> Findings:

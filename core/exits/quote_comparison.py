@@ -18,6 +18,8 @@ DISPUTE_PAISE: Final = 25
 """Five ticks: on an option of one rupee a single tick is already 5 %."""
 DISPUTE_AGE_NS: Final = 2 * NS_PER_S
 CACHE_AGE_NS: Final = 30 * NS_PER_S
+OVERTAKEN_NS: Final = NS_PER_S
+"""As long as an exit takes a quote for young: it never asks for more, and so never misses an answer that is not taken."""
 SETTLED_NS: Final = 2 * NS_PER_S
 """REST may answer with what it had two seconds before: a packet as young as that is not held against it."""
 
@@ -39,6 +41,20 @@ def is_comparable(feed: Quote | None, late_s: int | None, requested_ns: int) -> 
     if feed is None or requested_ns - feed.received_ns >= SETTLED_NS:
         return True
     return late_s is not None and (late_s >= LAG_S or (late_s > 0 and feed.received_ns <= requested_ns))
+
+
+def is_overtaken(feed: Quote | None, rest: Quote, late_s: int | None, requested_ns: int) -> bool:
+    """Whether the feed has said something else so lately that the answer may be the older of the two.
+
+    Its receipt is the later one, but what it shows is older by the way back and by REST's own memory. A trade that the feed has
+    not told of is news all the same.
+    """
+    return (
+        feed is not None
+        and requested_ns - feed.received_ns < OVERTAKEN_NS
+        and (late_s is None or late_s <= 0)
+        and differs(feed, rest)
+    )
 
 
 def differs(base: Quote, rest: Quote) -> bool:

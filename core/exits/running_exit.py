@@ -57,6 +57,7 @@ class Attempt:
     cancel_asked_ns: int | None = None
     absences_ns: list[int] = field(default_factory=list)
     rate_limited: bool = False
+    token_refused: bool = False
     counts: bool = True
 
     @property

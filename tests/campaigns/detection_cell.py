@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
+from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -24,18 +27,22 @@ from tests.fault_proxy import FaultProxy
 from tests.integration.condor import CondorLeg, environment, write_rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from datetime import date
     from pathlib import Path
     from typing import Any
 
     from core.model.commands import Alert
-    from core.model.market import Quote
+    from core.model.instrument import Instrument
 
 LOOK_S: Final = 0.005
-NIFTY_ID: Final = 13
 STOP_PERCENT: Final = 15
 """Of the entry value of the sold legs."""
 UNITS: Final = 65
+MIDDLE: Final = 26
+"""Of the 51 strikes of an expiry: single calls lie below, the calls of condors above, their puts below."""
+WING: Final = 8
+"""Strikes from a sold leg to its wing: far enough for the stop to lie within the largest loss."""
 
 
 class ShiftedClock(SystemClock):
@@ -46,9 +53,6 @@ class ShiftedClock(SystemClock):
 
     def utc_ns(self) -> int:
         return time.time_ns() + self._shift_ns
-
-    def set_back(self, by_s: float) -> None:
-        self._shift_ns -= int(by_s * NS_PER_S)
 
 
 class ExchangeClock(WallClock):
@@ -83,39 +87,51 @@ class Held:
 
 
 def positions(singles: int, condors: int, utc_ns: int) -> list[Held]:
-    """Each on contracts of its own: sold calls alone, and four-leg condors. Entries between ₹80 and ₹160, wings at a third."""
+    """Each on contracts of its own: up to 78 sold calls alone, up to 24 condors. Entries from ₹80 to ₹160, wings at a third."""
     listed = [x.instrument for x in generate(ist_datetime(utc_ns).date(), ExchangeOptions().strikes_each_side)]
-    options = [each for each in listed if each.underlying == "NIFTY" and each.right and each.expiry]
-    last = sorted({each.expiry for each in options if each.expiry})[-3:]
-    calls, puts = (
-        iter([each for each in options if each.right is right and each.expiry in last])
-        for right in (Right.CALL, Right.PUT)
-    )
+    calls, puts = (_by_expiry(listed, right) for right in (Right.CALL, Right.PUT))
+    rows = count(1)
+
+    def leg(option: Instrument, units: int, entry: int) -> CondorLeg:
+        right, strike = "" if option.right is None else option.right.value, (option.strike or 0) // 100
+        return CondorLeg(next(rows), option.key.security_id, option.symbol, right, strike, units, entry)
+
     held: list[Held] = []
-    row = 0
-
-    def leg(option: Any, units: int, entry: int) -> CondorLeg:
-        nonlocal row
-        row += 1
-        right, strike = option.right.value, option.strike // 100
-        return CondorLeg(row, option.key.security_id, option.symbol, right, strike, units, entry)
-
-    for number in range(singles + condors):
-        entry = 80_00 + number % 9 * 10_00
-        legs = [leg(next(calls), -UNITS, entry)]
-        if number >= singles:
-            # Calls are listed from the low strike to the high one: the wing of a put comes before it.
-            legs.append(leg(next(calls), UNITS, entry // 3 // 5 * 5))
-            wing, sold = next(puts), next(puts)
-            legs += [leg(sold, -UNITS, entry), leg(wing, UNITS, entry // 3 // 5 * 5)]
-        held.append(Held(5_000 + number, tuple(legs)))
+    for number in range(singles):
+        line, at = calls[number // MIDDLE], number % MIDDLE
+        held.append(Held(5_000 + number, (leg(line[at], -UNITS, _entry(number)),)))
+    for number in range(condors):
+        expiry, at = divmod(number, WING)
+        entry, wing = _entry(number), _entry(number) // 3 // 5 * 5
+        legs = (
+            leg(calls[expiry][MIDDLE + at], -UNITS, entry),
+            leg(calls[expiry][MIDDLE + at + WING], UNITS, wing),
+            leg(puts[expiry][MIDDLE - 1 - at], -UNITS, entry),
+            leg(puts[expiry][MIDDLE - 1 - at - WING], UNITS, wing),
+        )
+        held.append(Held(6_000 + number, legs))
     return held
+
+
+def _entry(number: int) -> int:
+    return 80_00 + number % 9 * 10_00
+
+
+def _by_expiry(listed: Sequence[Instrument], right: Right) -> list[list[Instrument]]:
+    """NIFTY's options of the last three expiries, each from the low strike to the high one."""
+    found: defaultdict[date, list[Instrument]] = defaultdict(list)
+    for each in listed:
+        if each.underlying == "NIFTY" and each.right is right and each.expiry is not None:
+            found[each.expiry].append(each)
+    return [sorted(found[expiry], key=lambda each: each.strike or 0) for expiry in sorted(found)[-3:]]
 
 
 class Cell:
     """`period_s` says how often each leg moves at the exchange (mean seconds); 0 is never. One mover task for each."""
 
-    def __init__(self, exchange: LocalExchange, proxy: FaultProxy, monitor: Monitor, held: list[Held], seed: int) -> None:
+    def __init__(
+        self, exchange: LocalExchange, proxy: FaultProxy, monitor: Monitor, held: list[Held], seed: int
+    ) -> None:
         self.exchange = exchange
         self.proxy = proxy
         self.monitor = monitor
@@ -151,7 +167,9 @@ class Cell:
 
     def quote(self, security_id: int, price: int) -> None:
         """Paise; one tick between last and either side."""
-        self.exchange.market.set_quote("NSE_FNO", security_id, price, price - 5, price + 5, bid_size=6_500, ask_size=6_500)
+        self.exchange.market.set_quote(
+            "NSE_FNO", security_id, price, price - 5, price + 5, bid_size=6_500, ask_size=6_500
+        )
 
     def show(self, held: Held) -> None:
         for leg in held.legs:
@@ -163,10 +181,20 @@ class Cell:
         await until(lambda: self.feed.is_live, within_s)
         return (time.monotonic_ns() - begun) / NS_PER_S
 
-    def rest_quote_since(self, key: InstrumentKey, since_ns: int) -> Quote | None:
-        """The newest price when it came over REST, from a request that was answered after `since_ns`."""
-        quote = self.parts.price_cache.quote(key)
-        return quote if quote is not None and quote.source.value == "rest" and quote.received_ns > since_ns else None
+    def has_prices_since(self, since_ns: int) -> bool:
+        """Whether every leg has a price that came after `since_ns`, over REST or on a new connection."""
+        quotes = [self.parts.price_cache.quote(key) for key in self.keys]
+        return all(quote is not None and quote.received_ns > since_ns for quote in quotes)
+
+    def subscribed_at(self, security_id: int, since_utc_ns: int) -> int | None:
+        """UTC ns of the first message about it that has reached the exchange since then; None when there is none."""
+        name = f"NSE_FNO:{security_id}"
+        found = [
+            line["at_ns"]
+            for line in self.exchange.log.of("feed_request")
+            if line["at_ns"] > since_utc_ns and name in line["instruments"]  # type: ignore[operator]
+        ]
+        return int(found[0]) if found else None  # type: ignore[call-overload]
 
     def quote_requests(self) -> int:
         return len(self.exchange.venue.statistics.shown()["quote_requests"])  # type: ignore[arg-type]
@@ -188,7 +216,7 @@ class Cell:
         """Units still held, long and short added without their signs."""
         ids = {leg.security_id for leg in held.legs}
         positions = self.exchange.venue.account.positions
-        return sum(abs(each.net) for holding, each in positions.items() if holding.key.security_id in ids)
+        return sum(abs(each.net) for holding, each in positions.items() if holding.instrument.security_id in ids)
 
 
 def key_of(leg: CondorLeg) -> InstrumentKey:
@@ -197,7 +225,7 @@ def key_of(leg: CondorLeg) -> InstrumentKey:
 
 async def until(is_so: Callable[[], object], within_s: float = 60.0) -> None:
     async with asyncio.timeout(within_s):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110  what is waited for tells nobody
             await asyncio.sleep(LOOK_S)
 
 
@@ -211,8 +239,10 @@ async def cell(
     **settings: str,
 ) -> AsyncIterator[Cell]:
     """A running monitor whose first prices have come. The end of it is a clean one, or an error is raised."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  before anything is measured
     clock = clock or SystemClock()
+    # A held upgrade that arrives when its client has gone makes the server tell of an error.
+    logging.getLogger("aiohttp.server").disabled = True
     async with LocalExchange(ExchangeOptions(seed=seed), ExchangeClock(clock)) as exchange:
         host, _, port = exchange.feed_url.removeprefix("ws://").removesuffix("/feed").partition(":")
         async with FaultProxy(host, int(port), seed=seed) as proxy:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
+import random
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterator
@@ -20,6 +21,7 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 
 from core.stores.schema import create_tables
+from tests.campaigns.feed_day_truth import REACTION_S, STEP_S, Price, must_fire, reach_of
 from tests.replay.book import Recording, make_book
 from tests.replay.oracle import expected_exits
 from tests.replay.recorded import TICK, Plan, Row, paise
@@ -37,17 +39,6 @@ POSITIONS = 40
 EXITING = 28
 BOOKS = 8
 _NOON_MS = 1_756_449_000_000
-STEP_S = 0.25
-"""Real time between two prices of one instrument, whatever the speed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """Paise. `bid` and `ask` are 0 for an index."""
-
-    last: int
-    bid: int
-    ask: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +64,9 @@ class Day:
         ]
 
 
-def make_day(seed: int, speed: float, today: date, *, from_s: int = 0, until_s: int | None = None, tail_s: float) -> Day:
+def make_day(
+    seed: int, speed: float, today: date, *, from_s: int = 0, until_s: int | None = None, tail_s: float
+) -> Day:
     """`from_s` and `until_s` cut a piece out of the recorded day: seconds after its first price. `tail_s` is real time."""
     recorded = _recorded()
     first_ms = min(at_ms for points in recorded.values() for at_ms, _ in points)
@@ -90,7 +83,10 @@ def make_day(seed: int, speed: float, today: date, *, from_s: int = 0, until_s: 
         line = _dense(points, grid_ms, is_index=security_id in INDICES)
         prices[security_id] = line + [line[-1]] * tail
     day = Day((), prices, steps, tail, speed, today)
-    plans = tuple(_chosen(seed, day))
+    chosen = list(_chosen(seed, day))
+    # Those that stay to the end would otherwise come last, on one connection, and leave the others empty.
+    random.Random(seed).shuffle(chosen)
+    plans = tuple(_numbered(number, plan) for number, plan in enumerate(chosen))
     held = {leg.security_id for plan in plans for leg in plan.legs} | set(INDICES)
     return replace(day, plans=plans, prices={key: line for key, line in prices.items() if key in held})
 
@@ -98,7 +94,8 @@ def make_day(seed: int, speed: float, today: date, *, from_s: int = 0, until_s: 
 def _chosen(seed: int, day: Day) -> Iterator[Plan]:
     """Of the positions of several seeded books: those that exit spread over the whole day, then others; no contract twice.
 
-    As they come, half of them exit at the first price, and a fault can only disturb what is still to come.
+    As they come, half of them exit at the first price, and a fault can only disturb what is still to come. A level that is
+    touched and left again within the time to react is no exit that anybody could owe: those positions are left out.
     """
     later = day.today - DAY.day
     found: list[tuple[float | None, Plan]] = []
@@ -110,7 +107,10 @@ def _chosen(seed: int, day: Day) -> Iterator[Plan]:
         expected = expected_exits(plans, day.rows(_NOON_MS, mine), day.today, time.min, _NOON_MS)
         for plan in plans:
             exit_ = expected[plan.strategy_id]
-            found.append((None if exit_ is None else (exit_.at_ms - _NOON_MS) / 1_000, plan))
+            if exit_ is None:
+                found.append((None, plan))
+            elif must_fire(plan, day.today, reach_of(plan, day.prices, REACTION_S)) is not None:
+                found.append(((exit_.at_ms - _NOON_MS) / 1_000, plan))
     taken: set[int] = set()
     chosen = 0
     for plans, at_most in _in_turns(found, day.steps * STEP_S):
@@ -121,9 +121,13 @@ def _chosen(seed: int, day: Day) -> Iterator[Plan]:
                 break
             if not mine & taken:
                 taken |= mine
-                legs = tuple(replace(leg, row_id=100 * (chosen + 1) + at) for at, leg in enumerate(plan.legs))
-                yield replace(plan, strategy_id=1_000 + chosen, legs=legs)
+                yield plan
                 chosen += 1
+
+
+def _numbered(number: int, plan: Plan) -> Plan:
+    legs = tuple(replace(leg, row_id=100 * (number + 1) + at) for at, leg in enumerate(plan.legs))
+    return replace(plan, strategy_id=1_000 + number, legs=legs)
 
 
 def _in_turns(found: list[tuple[float | None, Plan]], length_s: float) -> list[tuple[list[Plan], int]]:

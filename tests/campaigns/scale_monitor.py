@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import Counter
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -120,7 +121,21 @@ class Scale:
         self.beats, self.checks = Beats(), Costs()
         trust = self.parts.prices.watch.trust
         trust.check = self.checks.around(trust.check)  # type: ignore[method-assign]
+        self.asked_s: list[float] = []
+        self._note_requests()
         self.begun = time.perf_counter()
+
+    def _note_requests(self) -> None:
+        """When a request for quotes left, the pace of one a second waited for: what Dhan counts, but for the network."""
+        line = self.parts.market._read_line
+        real = line.request
+
+        async def noted(method: str, path: str, body: bytes = b"") -> Any:
+            if path.startswith("/marketfeed"):
+                self.asked_s.append(time.monotonic())
+            return await real(method, path, body)
+
+        line.request = noted  # type: ignore[method-assign]
 
     async def started(self) -> dict[str, Any]:
         """Seconds until guarded, subscribed and priced, from before the monitor was made."""
@@ -134,7 +149,9 @@ class Scale:
             waiting = [key for key in waiting if self.parts.price_cache.feed_quote(key) is None]
         found["priced_s"] = time.perf_counter() - self.begun
         status = self.feed.status
-        return found | {"wanted": status.wanted, "unplaced": status.unplaced, "lines": status.lines_live} | self._costs()
+        return (
+            found | {"wanted": status.wanted, "unplaced": status.unplaced, "lines": status.lines_live} | self._costs()
+        )
 
     async def lost(self) -> dict[str, Any]:
         """From the moment a connection stops being live until each of its instruments has a price of its new one."""
@@ -161,9 +178,13 @@ class Scale:
             "rss_mb": _rss_mb(),
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "trust": counts,
-            "alerts": dict(Counter(f"{a.severity.value}: {a.subject}" for a in self.parts.runner.alerts).most_common(12)),
+            "alerts": dict(
+                Counter(f"{a.severity.value}: {a.subject}" for a in self.parts.runner.alerts).most_common(12)
+            ),
             "packets": self.feed.status.packets,
             "rest": self.parts.fetcher.counts.requests,
+            "rest_gap_s": min((b - a for a, b in pairwise(self.asked_s)), default=0.0),
+            "stale": [str(key) for key, _ in self.parts.prices.watch.trust.doubted()][:5],
             "cpu_s": time.process_time(),
         } | self._costs()
 
@@ -199,7 +220,8 @@ async def run(plan: dict[str, Any]) -> None:
     folder = Path(plan["folder"])
     settings = load_settings(plan["environment"], None)
     logs = set_up_logging(folder / "logs", "INFO", secrets=settings.secrets, screen=None)
-    monitor = Monitor(Options(alert_only=not plan["live"], execute=plan["live"]), settings, lambda _: None, SystemClock())
+    options = Options(alert_only=plan["mode"] == "alert", execute=plan["mode"] == "execute")
+    monitor = Monitor(options, settings, lambda _: None, SystemClock())
     scale = Scale(monitor, plan["instruments"])
     if plan["room"]:
         scale.feed._room = plan["room"]

@@ -246,6 +246,42 @@ def test_doubted_prices_stop_every_position_that_holds_the_instrument_and_no_oth
     assert sorted(one.strategy_id for one in exits(rig)) == [1, 4, 5]
 
 
+def test_a_doubt_outlives_an_edit_of_the_levels():
+    """After a sleep everything is doubted and the rows are read again: the new guard must not believe the old price."""
+    rig = Rig()
+    rig.tell(ev.PositionOpened(SHORT, ExitLevels(stop=amount(100_000)), rig.now))
+    show(rig, 10_400, 10_395, 10_405)
+    rig.wait()
+    rig.now += 40 * S
+    doubted_ns = rig.now
+    rig.tell(ev.PricesDoubted((KEY,), "the machine slept", doubted_ns))
+    rig.tell(ev.PricesDoubted((KEY,), "there is still no price", doubted_ns - 50 * S))
+    rig.tell(ev.PositionOpened(SHORT, STOP, rig.now))
+    beats(rig, 2)
+    assert exits(rig) == [], "fired by a price from before the sleep"
+    show(rig, 10_400, 10_395, 10_405)
+    beats(rig, 2)
+    assert len(exits(rig)) == 1
+    rig.engine.handle(ev.PricesDoubted((InstrumentKey(Segment.NSE_FNO, 999),), "unknown", rig.now))
+
+
+def test_the_first_order_of_an_exit_asks_before_it_uses_a_doubted_quote():
+    """Another connection's life does not vouch for this instrument."""
+    rig = Rig()
+    rig.open(SHORT)
+    rig.wait()
+    rig.wait(30)
+    rig.positions({501: -75})
+    rig.tell(ev.PricesDoubted((KEY,), "its connection is down and REST is silent", rig.now))
+    rig.exit()
+    assert not any(isinstance(command, cmd.SubmitOrder) for command in rig.out)
+    (asked,) = rig.take(cmd.RequestQuotes)
+    assert asked.keys == (KEY,)
+    show(rig, 9_500, 9_495, 9_505)
+    (order,) = rig.submitted()
+    assert order.price == 9_510
+
+
 def test_doubts_about_a_position_that_exits_or_is_gone_change_nothing():
     rig = Rig()
     rig.begin(SHORT, nets={501: -75})

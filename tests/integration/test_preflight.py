@@ -499,6 +499,14 @@ async def test_positions_that_differ_and_stops_out_of_reach_are_told_at_start(st
     assert "cannot fire" in told["preflight: stops in the bands"].text
 
 
+async def test_a_check_that_breaks_is_told_and_ends_no_start(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("core.preflight_positions.reconcile", broken)
+    assert any("KeyError" in alert.text for alert in await start.alerts())
+
+
 async def test_a_start_without_a_token_yet_asks_nothing_that_needs_one(start: Start) -> None:
     start.token = None
     assert await start.alerts(is_live=False) == ()

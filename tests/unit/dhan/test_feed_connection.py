@@ -191,6 +191,25 @@ def test_a_canary_that_was_never_heard_while_others_were_proves_nothing():
     assert feed.check_silence(10 * S) is Silence.DEAD
 
 
+def test_f26_a_canary_whose_own_market_is_closed_proves_nothing_and_quiet_options_are_waited_for():
+    """From 15:30 to 15:40 derivatives trade and the indices do not; REST drives what is silent."""
+    feed = live()
+    feed.carries_canary = True
+    feed.canary_heard()
+    feed.canary_trades = False
+    assert feed.check_silence(STALE_NS) is Silence.STALE
+    assert feed.check_silence(300 * S - 1) is Silence.STALE
+    assert feed.check_silence(300 * S) is Silence.DEAD
+
+
+def test_f02_wholly_mute_since_it_was_opened_is_given_up_also_without_a_trading_canary():
+    feed = opened()
+    feed.carries_canary = True
+    feed.canary_trades = False
+    assert feed.check_silence(10 * S - 1) is Silence.STALE
+    assert feed.check_silence(10 * S) is Silence.DEAD
+
+
 def test_a_canary_must_be_heard_anew_on_each_connection():
     feed = live()
     feed.carries_canary = True

@@ -344,6 +344,14 @@ def test_f32_a_contradiction_is_not_taken_unless_only_rest_brackets_its_last_pri
     (dispute,) = judged.rest(100).disputes
     assert dispute.taken is dispute.rest
     assert judged.trust.disputes == 3
+    judged = Judged()
+    judged.check()
+    requested = judged.now - 50 * MS
+    judged.packet(100, bid=80, ask=90)
+    answer = quote(1, 100, at=judged.now, exchange_time=T, source=QuoteSource.REST)
+    assert judged.trust.on_answer((A,), (answer,), requested, judged.now).taken == (), (
+        "the book moved after REST was asked"
+    )
 
 
 def test_f32_small_old_one_sided_and_late_differences_are_no_contradiction():
@@ -359,6 +367,32 @@ def test_f32_small_old_one_sided_and_late_differences_are_no_contradiction():
         judged.packet(**terms)
         judged.now += later
         assert judged.rest(**answer).disputes == (), (terms, answer)
+
+
+def test_an_answer_that_a_packet_has_overtaken_is_not_taken():
+    """The book moves without a trade while REST's answer is on its way, or in the second before the request."""
+    for time in (None, T):
+        for packet_ns, request_ns in ((0, 0), (50 * MS, 0), (0, 900 * MS)):
+            judged = Judged()
+            judged.check()
+            start = judged.now
+            judged.now = start + packet_ns
+            judged.packet(100, time=time)
+            requested, judged.now = start + request_ns, start + S
+            answer = quote(1, 100, bid=97, ask=97.1, at=judged.now, exchange_time=time, source=QuoteSource.REST)
+            assert judged.trust.on_answer((A,), (answer,), requested, judged.now).taken == (), (time, packet_ns)
+    judged = Judged()
+    judged.check()
+    judged.packet(100)
+    judged.now += 1_100 * MS
+    assert len(judged.rest(100, bid=97, ask=97.1).taken) == 1, "a second of silence: an exit may need it"
+    judged.packet(100)
+    assert len(judged.rest(100, bid=97, ask=97.1, time=T + 1).taken) == 1, "it tells of a later trade"
+    judged.packet(100)
+    judged.trust.set_lagging(is_lagging=True)
+    assert len(judged.rest(100, bid=97, ask=97.1, time=T + 1).taken) == 1
+    judged.packet(100, time=T + 1)
+    assert len(judged.rest(100, bid=97, ask=97.1, time=T + 1).taken) == 1, "packets of a late feed overtake nothing"
 
 
 def test_an_answer_from_a_cache_that_is_older_than_the_feed_is_not_taken():

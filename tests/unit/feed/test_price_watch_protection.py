@@ -7,6 +7,7 @@ from core.exits.engine import Engine
 from core.exits.guard_settings import GuardSettings
 from core.model import events as ev
 from core.model.exit_levels import ExitLevels
+from core.model.market import QuoteSource
 from core.model.signals import Mode
 from core.position_cache_manager import PositionCacheManager
 from core.protection_watch import ProtectionWatch
@@ -45,6 +46,21 @@ class Rig:
     def look(self):
         """One round; the number of its steps."""
         return sum(1 for _ in self.watch.look(self.clock.monotonic, is_open=self.is_open))
+
+
+def test_a_saved_price_waits_for_the_market_like_no_price_at_all():
+    """A start that took long (token, instrument master) shows Redis' prices some moments before the feed is there."""
+    rig = Rig(1)
+    for leg, price in enumerate((40, 90, 45, 95), 1):
+        rig.engine.on_quote(quote(leg, price, at=rig.clock.monotonic, source=QuoteSource.CACHE))
+    rig.look()
+    rig.pass_seconds(1)
+    rig.look()
+    assert rig.alerts == []
+    rig.pass_seconds(2)
+    rig.look()
+    assert [alert.subject for alert in rig.alerts] == ["Iron Condor (1) is unprotected"]
+    assert "only a saved price" in rig.alerts[0].text
 
 
 def test_each_of_a_few_unprotected_positions_is_paged_once():

@@ -56,7 +56,7 @@ def test_nothing_is_sent_while_the_whole_leg_is_out(rig):
     ("refusal", "pause_s", "subject"),
     [
         (Refusal.VALIDATION, 1, "order refused"),
-        (Refusal.TOKEN, 30, "orders refused: token"),
+        (Refusal.TOKEN, 1, "orders refused: token"),
         (Refusal.STATIC_IP, 30, "orders refused: static_ip"),
         (Refusal.ACCOUNT, 30, "orders refused: account"),
         (Refusal.NOT_SENT, 0.3, None),
@@ -76,6 +76,24 @@ def test_a_refusal_ends_the_attempt_and_pauses_the_leg(rig, refusal, pause_s, su
     again = send(rig)
     assert again.correlation_id != first.correlation_id
     assert again.price == first.price, "a refused order was not in the market: the ladder stays where it is"
+
+
+def test_f20_an_exit_goes_on_within_seconds_of_a_new_token_and_hammers_no_dead_one(rig):
+    intent, gaps = send(rig), []
+    for _ in range(8):
+        rig.refuse(intent, Refusal.TOKEN, "Invalid Token")
+        since = rig.now
+        while not (orders := rig.submitted()):
+            rig.wait(0.1)
+            rig.positions({501: -75})
+            rig.quote()
+        (intent,) = orders
+        gaps.append(round((rig.now - since) / S))
+    assert gaps == [1, 2, 4, 8, 16, 30, 30, 30]
+    rig.fill(intent)
+    rig.wait(0.1)
+    rig.positions({501: 0})
+    assert len(rig.take(cmd.RecordExit)) == 1
 
 
 def test_orders_that_never_left_pause_longer_each_time_and_burn_no_budget(rig):

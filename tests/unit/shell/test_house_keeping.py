@@ -15,6 +15,7 @@ from core.exits.engine import Engine
 from core.exits.guard_settings import GuardSettings
 from core.exits.price_judgement import TrustState
 from core.house_keeping import HouseKeeping
+from core.market_calendar import AlwaysOpen
 from core.model import events as ev
 from core.model.errors import TransportError
 from core.model.exit_levels import ExitLevels
@@ -111,6 +112,22 @@ async def test_peaks_are_saved_when_they_rise_and_again_when_the_disk_failed():
     await rig.house.save_peaks()
     assert rig.journal.saved == [{tag: (rig.engine.guards[1].peak, True)}]
     assert rig.parts.peaks == {tag: rig.engine.guards[1].peak}
+
+
+@pytest.mark.parametrize(("session_open", "told"), [(True, True), (False, False), (None, False)])
+async def test_on_a_day_of_unknown_hours_silence_of_the_feed_means_nothing(session_open, told):
+    """Otherwise it would be connected anew about 200 times an hour, all night and every holiday (429 blocks the account)."""
+    rig = Rig(0)
+    heard = []
+    rig.parts.options = parse(["--alert-only", "--once"])
+    rig.parts.calendar = AlwaysOpen()
+    rig.parts.feed = SimpleNamespace(market=lambda **told: heard.append(told))
+    rig.engine.desk.session_open = session_open
+    task = asyncio.create_task(rig.house.run())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert [each["is_open"] for each in heard] == [told]
 
 
 async def test_a_slow_store_stops_neither_the_view_nor_the_peaks(monkeypatch):

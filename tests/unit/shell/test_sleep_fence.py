@@ -2,7 +2,7 @@
 
 import asyncio
 
-from core.model.commands import ReadOrderBook, ReadPositions
+from core.model.commands import ReadOrderBook, ReadPositions, Severity
 from core.sleep_fence import SleepFence
 
 
@@ -15,7 +15,10 @@ class Rig:
         self.also = 0
         self.awake = True
         self.during_read = lambda: None
-        self.fence = SleepFence(self.ask, self.spawned.append, lambda: self.awake, self.note, sleep=self.pause)
+        self.alerts = []
+        self.fence = SleepFence(
+            self.ask, self.spawned.append, lambda: self.awake, self.note, alert=self.alerts.append, sleep=self.pause
+        )
 
     async def ask(self, command):
         self.asked.append(type(command))
@@ -54,6 +57,21 @@ def test_p16_a_read_that_fails_keeps_the_fence_closed_and_is_repeated():
     assert rig.asked.count(False) == 5
     assert len(rig.paused) == 2
     assert rig.fence.may_order()
+
+
+def test_p16_a_person_hears_once_when_no_exit_can_be_sent_and_when_it_can_again():
+    rig = Rig(*["502"] * 9)
+    rig.fence.slept(180)
+    rig.look()
+    assert rig.alerts == [], "a broker that is back after some seconds"
+    rig = Rig(*["502"] * 30)
+    rig.fence.slept(180)
+    rig.look()
+    assert [(alert.severity, alert.subject) for alert in rig.alerts] == [
+        (Severity.PAGE, "orders are held back since the sleep"),
+        (Severity.INFO, "orders may be sent again"),
+    ]
+    assert "502" in rig.alerts[0].text
 
 
 def test_p16_a_second_sleep_during_the_reads_has_them_repeated_by_the_same_task():
