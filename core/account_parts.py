@@ -9,6 +9,7 @@ from core.brokers.dhan_auth import AuthPlaces, DhanAuth, MintSecrets
 from core.brokers.dhan_broker import BrokerLinks, DhanBroker
 from core.brokers.warm_connections import HttpLimits
 from core.host_names import HostNames
+from core.settings_fields import MintTokens
 from core.tls import TlsWatch
 from core.token_keeper import TokenKeeper
 
@@ -32,6 +33,11 @@ class AccountParts:
     names: HostNames
 
 
+def may_mint(options: Options, settings: Settings) -> bool:
+    """Whether this run may make tokens: a new one kills the one that a live monitor elsewhere may be using this minute."""
+    return not options.plan and (options.execute or settings.dhan_mint_tokens is MintTokens.ALWAYS)
+
+
 def build_account_parts(
     options: Options,
     settings: Settings,
@@ -42,8 +48,7 @@ def build_account_parts(
 ) -> AccountParts:
     """`source`: where a fresh token may turn up while the program runs; None where nothing may be read besides the settings."""
     names = HostNames(clock)
-    # Only who holds the lock may mint: a new token kills the one that a running monitor uses.
-    auth = _auth(settings, clock, names, may_mint=not options.plan)
+    auth = _auth(settings, clock, names, may_mint=may_mint(options, settings))
     configured = None if settings.dhan_access_token is None else settings.dhan_access_token.get_secret_value()
     token = TokenKeeper(configured, auth, clock, say, source=source, sessions=sessions)
     market = DhanBroker(

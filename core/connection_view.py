@@ -8,12 +8,14 @@ from core.dhan.token_facts import Standing
 from core.exits.price_judgement import TrustState
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.monitor_view import ConnectionView
+from core.redis_prices import RedisState
 from core.stores.base import StoreState
 
 if TYPE_CHECKING:
     from core.monitor_parts import Parts
     from core.websocket_manager import FeedStatus
 
+_REDIS_WORDS: Final = {RedisState.OFF: "connecting", RedisState.OPEN: "away", RedisState.CLOSED: "connected"}
 _SHOWN_AS: Final = {TrustState.ASKED: TrustState.QUIET}
 """That REST is being asked about a quiet price is no news for a trader."""
 
@@ -40,7 +42,7 @@ def connection_of(parts: Parts) -> ConnectionView:
         feed_detail="" if feed is None else feed_detail(feed, now),
         prices=_prices(parts),
         token=_token(parts),
-        redis="off" if redis is None else redis.status.state.value,
+        redis="off" if redis is None else _REDIS_WORDS[redis.status.state],
         readers={
             each.name: {
                 "lag_s": each.lag_ns / NS_PER_S,

@@ -57,7 +57,8 @@ def sentences(error: Exception) -> str:
         case AlreadyRunningError():
             return str(error)
         case TokenError():
-            return f"Dhan refused the access token: {_sentence(error)}\nPut a fresh DHAN_ACCESS_TOKEN into .env."
+            remedy = "Put a fresh one into .env, or into the file that DHAN_ACCESS_TOKEN_FILE names."
+            return f"Dhan refused the access token: {_sentence(error)}\n{remedy}"
         case RateLimitedError():
             return f"Too many requests: {_sentence(error)}\nWait a minute, then start again."
         case StoreError():

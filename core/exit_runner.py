@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from core.broker_trouble import BrokerTrouble
 from core.brokers.base import Accepted, Refused, Unknown
 from core.exit_filing import ExitFiling
 from core.model import commands as cmd
@@ -15,6 +16,7 @@ from core.model import events as ev
 from core.model.errors import DecodeError, RefusedError, StoreError, TokenError, TransportError
 from core.model.journal_records import ExitStarted
 from core.model.orders import Refusal
+from core.model.session_time import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -36,6 +38,8 @@ _log = logging.getLogger(__name__)
 _READ_ERRORS = (TransportError, RefusedError, DecodeError)
 _NOT_SENT_AFTER_S: Final = 0.2
 _KEPT_ALERTS: Final = 200
+_FOR_GOOD_NS: Final = 2**62
+_TELL_FEED_AGAIN_NS: Final = 300 * NS_PER_S
 _LEVELS = {
     cmd.Severity.INFO: logging.INFO,
     cmd.Severity.WARNING: logging.WARNING,
@@ -76,7 +80,8 @@ class ExitRunner:
         self.may_order: Callable[[], bool] = lambda: True
         self.on_token_error: Callable[[str], None] = lambda _: None
         self.ask_prices: Callable[[Sequence[InstrumentKey]], None] = lambda _: None
-        self._told_feed: set[str] = set()
+        self._told_feed: dict[str, int] = {}
+        self._trouble = BrokerTrouble()
         self._backlog: list[JournalRecord] = []
         self._is_journal_down = False
         self._journal_turn = asyncio.Lock()
@@ -102,13 +107,16 @@ class ExitRunner:
         self.handle(ev.OrderReported(report, self.clock.monotonic_ns()))
 
     def on_feed_retry(self, retry: Retry) -> None:
-        """Tell a person why the price feed ended, once per reason until it has been live again."""
-        if retry.alert and retry.alert not in self._told_feed:
-            self._told_feed.add(retry.alert)
-            self._alert(cmd.Alert(cmd.Severity.PAGE, "market feed", retry.alert))
+        """Tell a person why the price feed ended: once per reason until it has been live again, and not every minute."""
+        if not retry.alert or self._told_feed.get(retry.alert, 0) > self.clock.monotonic_ns():
+            return
+        self._told_feed[retry.alert] = _FOR_GOOD_NS
+        self._alert(cmd.Alert(cmd.Severity.PAGE, "market feed", retry.alert))
 
     def forget_feed_alerts(self) -> None:
-        self._told_feed.clear()
+        """The feed is live again: what ends it after a while is news."""
+        again_ns = self.clock.monotonic_ns() + _TELL_FEED_AGAIN_NS
+        self._told_feed = {text: min(until_ns, again_ns) for text, until_ns in self._told_feed.items()}
 
     def reconcile(self) -> None:
         """Read what the order stream may not have told: who ordered what, and what is held."""
@@ -234,13 +242,22 @@ class ExitRunner:
         try:
             await self._read(command)
         except _READ_ERRORS as error:
-            _log.warning("%s failed: %s", type(command).__name__, error)
             if isinstance(error, TokenError):
                 self.on_token_error(str(error))
-            now = self.clock.monotonic_ns()
-            self.handle(ev.BrokerReadFailed(type(command).__name__, str(error), now, correlation_id))
+            now, question = self.clock.monotonic_ns(), type(command).__name__
+            is_open = self.engine.desk.session_open is not False
+            is_logged, page = self._trouble.failed(question, str(error), now, is_open=is_open)
+            if is_logged:
+                _log.warning("%s failed: %s", question, error)
+            self._alert_if(page)
+            self.handle(ev.BrokerReadFailed(question, str(error), now, correlation_id))
             return str(error)
+        self._alert_if(self._trouble.answered(type(command).__name__, self.clock.monotonic_ns()))
         return ""
+
+    def _alert_if(self, alert: cmd.Alert | None) -> None:
+        if alert is not None:
+            self._alert(alert)
 
     async def _ask_broker(self, command: cmd.Command) -> None:
         await self.ask(command)

@@ -315,8 +315,13 @@ class FeedLine:
         return quote is not None and quote.received_ns >= since_ns
 
     async def _back_off(self, retry: Retry) -> None:
-        ends_ns = self._now() + retry.delay_ns
+        began_ns = self._now()
+        ends_ns = began_ns + retry.delay_ns
         while (left_ns := ends_ns - self._now()) > 0 and self._access.token() == self._token:
+            revived_ns = self._access.gate.revived_ns
+            if not retry.use_rest and revived_ns is not None and revived_ns > began_ns:
+                # The feed was dead as a whole, and another connection has just found it alive.
+                return
             await self._pause(left_ns)
 
     async def _pause(self, wait_ns: int) -> None:

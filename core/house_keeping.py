@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from core.book_keeper import position_tag
+from core.feed_news import FeedNews
 from core.model.commands import Alert, Severity
 from core.model.errors import StoreError, TransportError
 from core.model.instrument import Segment
@@ -35,6 +36,7 @@ class HouseKeeping:
         self._started_ns = started_ns
         self._polling_since_ns: int | None = None
         self._is_polling_told = False
+        self._feed_news = FeedNews()
 
     async def run(self) -> None:
         parts = self._parts
@@ -49,6 +51,7 @@ class HouseKeeping:
             if parts.order_updates is not None:
                 parts.order_updates.market(is_open=is_open)
             self._look_after_store()
+            self._look_after_feed()
             if not parts.options.prints_once:
                 self._show(await view_in_steps(parts, self._started_ns))
             await parts.runner.flush()
@@ -85,6 +88,16 @@ class HouseKeeping:
         position = guard.booked.position
         booked = self._parts.keeper.known.get(position.strategy_id)
         return position_tag(position if booked is None else booked.position)
+
+    def _look_after_feed(self) -> None:
+        parts = self._parts
+        if parts.feed is None:
+            return
+        feed, now = parts.feed.status, parts.clock.monotonic_ns()
+        is_open = parts.engine.desk.session_open is True
+        alert = self._feed_news.look(now, feed.lines_live, feed.needed, feed.last_end, is_open=is_open)
+        if alert is not None:
+            parts.runner.carry_out((alert,))
 
     def _look_after_store(self) -> None:
         """Tell a person when changes of the rows are noticed late for long. A store that is away is the keeper's to tell."""

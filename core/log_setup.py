@@ -32,7 +32,8 @@ _PATTERNS: Final = (
     re.compile(r"eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?"),
     re.compile(
         r"(?i)(?P<kept>(?:\b|_)(?:access[-_]?token|token|api[-_]?key|authorization|totp|pin|password|secret)\b[\"']?"
-        r"\s*[=:]\s*[\"']?(?:bearer\s+)?)[^\s\"'&,;})]+"
+        # A word of prose is no secret: "the token: expected …". One of 20 letters, or with a digit in it, may be.
+        r"\s*[=:]\s*[\"']?(?:bearer\s+)?)(?=[^\s\"'&,;})]*\d|[^\s\"'&,;})]{20})[^\s\"'&,;})]+"
     ),
     re.compile(r"(?P<kept>\b\w+://[^\s/:@]*:)[^\s/@]+(?=@)"),
 )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from core.clock import SystemClock
 from core.exit_codes import ExitCode
-from core.exits.exit_lifecycle import ExitState
 from core.exits.restore import fold
 from core.house_keeping import HouseKeeping
 from core.model.commands import Alert, ReadOrderBook, ReadPositions, Severity
@@ -20,16 +19,16 @@ from core.model.errors import RefusedError, StoreError, TransportError
 from core.model.events import StopRequested
 from core.model.signals import Mode
 from core.monitor_parts import Parts, build_parts, check_settings
+from core.once import OnceRun
 from core.preflight import AccountFacts, StartFacts, startup_alerts
 from core.run_statistics import view_of
 from core.state_dir import StateDirLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from typing import Any
 
     from core.clock import Clock
-    from core.exits.running_exit import RunningExit
     from core.model.commands import Command
     from core.monitor_view import MonitorView
     from core.options import Options
@@ -38,8 +37,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _WIND_DOWN_S: Final = 5.0
-_FIRST_PRICES_S: Final = 6.0
-_ONCE_AT_MOST_S: Final = 300.0
+_REACH_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 _ORDER_BOOK_PAUSES_S: Final = (0.5, 1.0, 2.0, 0.0)
 _GC_THRESHOLD: Final = 50_000
 _SWITCH_INTERVAL_S: Final = 0.000_5
@@ -52,7 +50,9 @@ async def run(
     clock: Clock | None = None,
     source_of_token: TokenSource | None = None,
 ) -> int:
-    """Run the monitor until its end; the exit code of design/interfaces.md (0, or 3 with an unresolved exit).
+    """Run the monitor until its end; the exit code of design/interfaces.md.
+
+    0, or 3 with an unresolved exit or, of `--once`, with a position that could not be judged.
 
     `show` is called about once a second, after every exit, and once at the end. `source_of_token` is looked at again while
     it runs, so that a fresh token needs no restart.
@@ -97,6 +97,7 @@ class Monitor:
         self._long_tasks: list[asyncio.Task[None]] = []
         self._started_ns = clock.monotonic_ns()
         self._is_over = False
+        self._is_unjudged = False
         self._last_view: MonitorView | None = None
         self.parts: Parts = build_parts(options, settings, clock, self._spawn, source_of_token)
         self._house = HouseKeeping(self.parts, show, self._started_ns)
@@ -120,7 +121,7 @@ class Monitor:
             await self._close()
             loop.set_exception_handler(None)
         self._show(self._last_view or view_of(self.parts, self._started_ns))
-        return ExitCode.UNRESOLVED if self.parts.engine.unresolved else ExitCode.CLEAN
+        return ExitCode.UNRESOLVED if self.parts.engine.unresolved or self._is_unjudged else ExitCode.CLEAN
 
     async def _start_unless_stopped(self) -> bool:
         """Start up; False when the end was asked for meanwhile: a broker that does not answer must not delay it."""
@@ -173,9 +174,9 @@ class Monitor:
         parts.engine.begin_at(self._clock.utc_ns())
         await parts.store.open()
         await self._listen_to_trades()
-        await parts.token.ensure()
-        await parts.market.open()
-        await self._check_live()
+        await self._reach(parts.token.ensure)
+        await self._reach(parts.market.open)
+        await self._reach(self._check_live)
         commands = () if self._options.plan else await self._replay()
         await parts.keeper.read()
         parts.subscribe()
@@ -196,6 +197,19 @@ class Monitor:
         # The journal and the store work on threads of their own; by default one may keep the ticks waiting for 5 ms.
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         _log.info("%s: guarding %d positions", parts.mode, len(parts.engine.guards))
+
+    @staticmethod
+    async def _reach(ask: Callable[[], Awaitable[None]]) -> None:
+        """One lost packet must not end a start at 11:00. Whatever Dhan refuses does at once."""
+        for pause_s in _REACH_PAUSES_S:
+            try:
+                await ask()
+            except TransportError as error:
+                _log.warning("Dhan is not reached (%s); again in %.1f s", error, pause_s)
+                await asyncio.sleep(pause_s)
+            else:
+                return
+        await ask()
 
     def _streams(self) -> Iterator[tuple[Coroutine[None, None, None], str]]:
         """What brings prices and the broker's news, from now to the end."""
@@ -289,36 +303,11 @@ class Monitor:
 
     async def _until_done(self) -> None:
         if self._options.prints_once:
-            await self._once()
+            once = OnceRun(self.parts, self._stop)
+            await once.run()
+            self._is_unjudged = not self._options.plan and once.name_unjudged()
         else:
             await self._stop.wait()
-
-    async def _once(self) -> None:
-        """Wait for prices, let spreads settle and suspects be confirmed, finish the exits that were started."""
-        parts = self.parts
-        await self._wait(_FIRST_PRICES_S, lambda: all(parts.price_cache.quote(key) for key in parts.cache.keys()))  # noqa: SIM118  a method, not a dict
-        settle_ms = max(parts.settings.leg_settle_ms, parts.settings.stop_confirm_max_ms) + 300
-        await self._wait(settle_ms / 1_000, lambda: self._options.plan)
-        await self._wait(_ONCE_AT_MOST_S, self._is_settled)
-
-    def _is_settled(self) -> bool:
-        """Every exit is finished and written, or waits for a person or for the market."""
-        desk = self.parts.engine.desk
-        return not desk.unwritten and all(self._is_stuck(running) for running in desk.exits.values())
-
-    def _is_stuck(self, running: RunningExit) -> bool:
-        is_waiting = running.state is ExitState.HALTED or self.parts.engine.desk.session_open is not True
-        return is_waiting and not any(attempt.is_live for attempt in running.attempts) and not running.is_flat
-
-    async def _wait(self, limit_s: float | None, is_done: Callable[[], object]) -> None:
-        """Until `is_done`, the limit, or a request to stop."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                while not is_done() and not self._stop.is_set():
-                    self.parts.runner.changed.clear()
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(0.1):
-                            await self.parts.runner.changed.wait()
 
     async def _wind_down(self) -> None:
         """No new trigger and no new order; answers that are under way are waited for, then everything stops."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.account_parts import AccountParts, build_account_parts
+from core.account_parts import AccountParts, build_account_parts, may_mint
 from core.book_keeper import BookKeeper
 from core.brokers.paper_broker import PaperBroker
 from core.clock import SystemClock, boot_ns
@@ -18,6 +18,7 @@ from core.instrument_source import InstrumentSource
 from core.loop_timer import LoopTimer
 from core.market_calendar import TABLE, AlwaysOpen, load_calendar
 from core.model.commands import Alert, Severity
+from core.model.errors import ConfigurationError
 from core.model.events import FeedStateChanged, LoopStalled, PricesDoubted
 from core.model.signals import Mode
 from core.options import VERSION
@@ -112,6 +113,11 @@ def check_settings(options: Options, settings: Settings) -> None:
         validate_live(settings)
     else:
         validate_account(settings)
+    if settings.dhan_access_token is None and not may_mint(options, settings):
+        raise ConfigurationError(
+            "DHAN_ACCESS_TOKEN is not set, and this run makes none: only --execute does.",
+            "Put one into .env or the file of DHAN_ACCESS_TOKEN_FILE, or set DHAN_MINT_TOKENS=always where no live monitor runs.",
+        )
     profiles_by(settings)
 
 

@@ -151,8 +151,7 @@ class PriceWatch:
         """Judge a portion of a REST answer; returns the quotes to be taken."""
         answer = self.trust.on_answer(asked, quotes, requested_ns, self._clock.monotonic_ns())
         self._hold_back(answer.held)
-        for dispute in answer.disputes:
-            self._page(dispute)
+        self._page(answer.disputes)
         return answer.taken
 
     def on_failure(self, asked: Sequence[InstrumentKey]) -> None:
@@ -210,11 +209,19 @@ class PriceWatch:
             for name in names:
                 self._doors.say((Alert(severity, f"{what} {name}", text),))
 
-    def _page(self, dispute: Dispute) -> None:
-        name = self._doors.name_of(dispute.feed.key)
-        feed, rest = rupees_text(dispute.feed.last), rupees_text(dispute.rest.last)
-        text = f"the feed says {feed}, REST says {rest}; the price of {dispute.taken.source.value} is believed"
-        self._doors.say((Alert(Severity.PAGE, f"feed and REST disagree on {name}", text),))
+    def _page(self, disputes: Sequence[Dispute]) -> None:
+        said = []
+        for dispute in disputes:
+            name = self._doors.name_of(dispute.feed.key)
+            feed, rest = rupees_text(dispute.feed.last), rupees_text(dispute.rest.last)
+            text = f"the feed says {feed}, REST says {rest}; the price of {dispute.taken.source.value} is believed"
+            said.append((name, text))
+        if len(said) > TOLD_ONE_BY_ONE:
+            text = "; ".join(f"{name}: {text}" for name, text in said)
+            self._doors.say((Alert(Severity.PAGE, f"feed and REST disagree on {len(said)} instruments", text),))
+        else:
+            for name, text in said:
+                self._doors.say((Alert(Severity.PAGE, f"feed and REST disagree on {name}", text),))
 
     def _look_for_lag(self, now: int, *, is_open: bool | None) -> None:
         if now - self._lag_look_ns < LAG_LOOK_NS or is_open is False:

@@ -22,6 +22,8 @@ TELL_AGAIN_NS: Final = 300 * NS_PER_S
 FIRST_PRICE_NS: Final = 2 * NS_PER_S
 START_NS: Final = 5 * NS_PER_S
 GUARDS_PER_STEP: Final = 100
+BACK_NS: Final = 5 * NS_PER_S
+"""So long a position must have its prices again before that is said: a flapping line must not page every second."""
 _NEAR_SHARE: Final = 0.4
 _UNNAMED: Final = "its prices are not known"
 
@@ -40,6 +42,8 @@ class ProtectionWatch:
         self._started_ns = started_ns
         self._told_ns: dict[int, int] = {}
         self._unpriced_ns: dict[int, int] = {}
+        self._paged: set[int] = set()
+        self._back_ns: dict[int, int] = {}
         self.near: frozenset[InstrumentKey] = frozenset()
 
     def look(self, now: int, *, is_open: bool | None) -> Iterator[None]:
@@ -75,12 +79,34 @@ class ProtectionWatch:
             return bool(guard.stale_keys(now))
         return now - self._unpriced_ns.setdefault(strategy_id, now) >= FIRST_PRICE_NS
 
+    def _tell_protected(self, blind: Sequence[PositionGuard], now: int) -> None:
+        """Who was paged about a position must hear that it is over; a second time that it is blind is then news."""
+        still = {guard.booked.position.strategy_id for guard in blind}
+        for strategy_id in self._paged & still:
+            self._back_ns.pop(strategy_id, None)
+        guards = self._guards()
+        back = [each for each in self._paged - still if now - self._back_ns.setdefault(each, now) >= BACK_NS]
+        names = []
+        for strategy_id in sorted(back):
+            self._paged.discard(strategy_id)
+            self._back_ns.pop(strategy_id, None)
+            self._told_ns.pop(strategy_id, None)
+            if strategy_id in guards:
+                names.append(f"{guards[strategy_id].booked.position.strategy_name} ({strategy_id})")
+        if len(names) > TOLD_ONE_BY_ONE:
+            self._say((Alert(Severity.INFO, f"{len(names)} positions are protected again", ", ".join(names)),))
+        else:
+            self._say([Alert(Severity.INFO, f"{name} is protected again", "its prices are believed") for name in names])
+
     def _tell(self, blind: Sequence[PositionGuard], now: int) -> None:
+        self._tell_protected(blind, now)
         self._told_ns = {each: told for each, told in self._told_ns.items() if now - told < TELL_AGAIN_NS}
         new = [guard for guard in blind if guard.booked.position.strategy_id not in self._told_ns]
         if not new:
             return
-        self._told_ns.update(dict.fromkeys((guard.booked.position.strategy_id for guard in new), now))
+        ids_now = [guard.booked.position.strategy_id for guard in new]
+        self._told_ns.update(dict.fromkeys(ids_now, now))
+        self._paged.update(ids_now)
         if len(new) > TOLD_ONE_BY_ONE:
             ids = ", ".join(str(guard.booked.position.strategy_id) for guard in new)
             text = f"{new[0].why_unprotected(now) or _UNNAMED}; strategies {ids}"

@@ -29,6 +29,13 @@ class MarketHours(StrEnum):
     ALWAYS = "always"
 
 
+class MintTokens(StrEnum):
+    """Which runs may make access tokens from PIN and TOTP. Every new one kills the one before, in every program."""
+
+    LIVE = "live"
+    ALWAYS = "always"
+
+
 class LogFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
@@ -163,6 +170,9 @@ class PlaceOptions(BaseModel):
     dhan_pin: PinSecret | None = Field(None, description="the digits of your Dhan PIN")
     dhan_totp_secret: TotpSecret | None = Field(
         None, description="the secret (base32) that Dhan showed when TOTP was set up"
+    )
+    dhan_mint_tokens: Annotated[MintTokens, BeforeValidator(_lower)] = Field(
+        MintTokens.LIVE, description="live (only --execute makes tokens) or always"
     )
     dhan_api_url: WebUrl = Field("https://api.dhan.co/v2", description="the REST address, with /v2")
     dhan_feed_url: SocketUrl = Field("wss://api-feed.dhan.co", description="the market feed's ws:// address")

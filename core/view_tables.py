@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tabulate import tabulate
 
+from core.model.commands import Severity
 from core.model.exit_levels import Urgency
 from core.model.money import rupees_text
 from core.model.session_time import ist_datetime
@@ -21,6 +22,7 @@ UNKNOWN: Final = "unknown"
 POSITION_HEADERS: Final = ("Strategy", "Symbol", "P&L", "Action", "Urgency", "Reason")
 EXIT_HEADERS: Final = ("Time", "Strategy", "Symbol", "Realised P&L", "Reason", "Tick to order sent")
 SHOWN_ALERTS: Final = 5
+SHOWN_PAGES: Final = 4
 _PRESSING: Final = {urgency: place for place, urgency in enumerate(Urgency)}
 
 
@@ -143,7 +145,10 @@ def exits_block(view: MonitorView) -> str:
 
 
 def alerts_block(view: MonitorView) -> str:
-    newest = view.alerts[-SHOWN_ALERTS:]
+    # Pages first: a run of warnings must not push them off the screen.
+    pages = [alert for alert in view.alerts if alert.severity is Severity.PAGE][-SHOWN_PAGES:]
+    others = [alert for alert in view.alerts if alert.severity is not Severity.PAGE]
+    newest = [*pages, *others[-(SHOWN_ALERTS - len(pages)) :]]
     return "ALERTS\n" + "\n".join(f"- {alert.severity.value} {alert.subject}: {alert.text}" for alert in newest)
 
 

@@ -34,6 +34,8 @@ FAILURE_WAIT_S: Final = (1.0, 2.0, 5.0)
 BLOCKED_WAIT_S: Final = (2.0, 5.0, 10.0)
 """After HTTP 429: Dhan names no time to wait (dhan_v2_protocol 6)."""
 REQUEST_EVERY_S: Final = 1.05
+AFTER_ANSWER_S: Final = 1.0
+"""A request that was long on its way has been counted only just now: the next would be too soon for Dhan, and a 429 costs 2 s."""
 QUOTES_PER_STEP: Final = 50
 """What is handed on between two ticks: about half a millisecond of work."""
 _TELL_AGAIN: Final = 12
@@ -124,7 +126,11 @@ class RealtimeMarketFetcher:
             self.counts.requests += 1
             requested_ns = self._clock.monotonic_ns()
             self._free_ns = requested_ns + int(REQUEST_EVERY_S * NS_PER_S)
-            quotes = await self._read_quotes(batch)
+            try:
+                quotes = await self._read_quotes(batch)
+            finally:
+                answered_ns = self._clock.monotonic_ns()
+                self._free_ns = max(self._free_ns, answered_ns + int(AFTER_ANSWER_S * NS_PER_S))
             await self._deliver(batch, quotes, requested_ns)
             fetched.extend(quotes)
         return tuple(fetched)

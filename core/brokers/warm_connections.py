@@ -78,6 +78,8 @@ class WarmConnections:
     async def open(self) -> None:
         """Open the warm connections and start their upkeep. Raises NotSentError when the server cannot be reached."""
         await self.refill()
+        if self._upkeep is not None:
+            return
         self._upkeep = asyncio.create_task(self._keep_warm(), name=f"warm connections to {self._endpoint.host}")
         self._upkeep.add_done_callback(_raise_bug)
 

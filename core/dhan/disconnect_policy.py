@@ -53,9 +53,7 @@ class Remedy:
 
 
 _LOST: Final = Remedy(is_refusal=False)
-_TOKEN: Final = Remedy(
-    least_s=1, most_s=30, needs_token=True, use_rest=True, advice="A new access token is fetched; check the account."
-)
+_TOKEN: Final = Remedy(least_s=1, most_s=30, needs_token=True, use_rest=True)
 _OURS: Final = Remedy(
     least_s=5, most_s=30, use_rest=True, advice="The request was wrong: a bug of this program or ids that do not exist."
 )
@@ -109,6 +107,8 @@ def remedy_of_http(status: int) -> Remedy:
 class AccountGate:
     """When the next connection of this account may be made: attempts keep a distance, and what blocks one blocks all.
 
+    A mute feed is probed with one connection at a time, and as soon as one delivers the others follow.
+
     One for all connections of the account. Times are monotonic nanoseconds.
     """
 
@@ -118,6 +118,34 @@ class AccountGate:
         self._free_from_ns: int | None = None
         self._refusals = 0
         self._refused_ns = 0
+        self._delivering = 0
+        self._barren = 0
+        self._probe_ns = 0
+        self.revived_ns: int | None = None
+        """When, after a time in which no connection brought anything, one did. Whoever still backs off may try at once."""
+
+    def delivers(self, now: int) -> None:
+        """A connection has brought its first price."""
+        if self._barren and not self._delivering:
+            self.revived_ns = now
+            self._free_from_ns = now
+        self._delivering += 1
+        self._barren = 0
+
+    def lost(self) -> None:
+        """A connection that had brought prices has ended."""
+        self._delivering -= 1
+
+    def brought_nothing(self, now: int, first_ns: int, most_ns: int) -> None:
+        """A connection was made, brought nothing and has ended: the feed is mute, or the token is dead.
+
+        While no other delivers, the account tries ever more rarely, with one connection for all: each trying for itself would be
+        five times as many attempts, and attempts earn a block.
+        """
+        if not self._delivering:
+            self._probe_ns = min(first_ns << min(self._barren, 16), most_ns)
+            self._free_from_ns = max(self._free_from_ns or now, now + self._probe_ns)
+            self._barren += 1
 
     def blocked_until(self, now: int) -> int | None:
         """Until when nobody may connect; None when there is no block."""
@@ -127,7 +155,9 @@ class AccountGate:
         """Take the turn to connect and return 0, or return how long to wait before asking again."""
         wait_ns = max(self._left(self._blocked_until_ns, now), self._left(self._free_from_ns, now))
         if not wait_ns:
-            self._free_from_ns = now + self._distance_ns
+            # While the feed is mute, the others wait for what comes of this attempt.
+            probe_ns = self._probe_ns if self._barren and not self._delivering else 0
+            self._free_from_ns = now + max(self._distance_ns, probe_ns)
         return wait_ns
 
     def refused(self, remedy: Remedy, now: int, at_least_ns: int, random_fraction: float) -> int:

@@ -95,6 +95,7 @@ class FeedPolicy:
     first_delay_ns: int = 500 * NS_PER_MS
     least_delay_ns: int = 100 * NS_PER_MS
     most_delay_ns: int = 30 * NS_PER_S
+    most_unreached_ns: int = 8 * NS_PER_S
     dead_token_after_drops: int = 3
     longest_retry_after_ns: int = 600 * NS_PER_S
 
@@ -146,6 +147,7 @@ class FeedConnection:
         self._drops_without_data = 0
         self._opened_ns = 0
         self._last_data_ns: int | None = None
+        self._is_counted = False
         self._has_heard_canary = False
         self._useful_since_ns: int | None = None
         self._market_open_since_ns: int | None = None
@@ -187,6 +189,9 @@ class FeedConnection:
         self._fire(Trigger.DATA, now)
         if self.state is not FeedState.LIVE:
             return
+        if not self._is_counted:
+            self._is_counted = True
+            self._gate.delivers(now)
         self._last_data_ns = now
         self._drops_without_data = 0
         if not was_live or self._useful_since_ns is None:
@@ -238,13 +243,16 @@ class FeedConnection:
 
         After a refusal, or when told twice, the answer is the one already given.
         """
+        was_open = self.state in _OPEN_STATES
         self._fire(Trigger.CLOSED, now)
+        self._tell_gate(now, was_open=was_open)
         if self._retry is not None:
             return self._retry
         if self._last_data_ns is None:
             self._drops_without_data += 1
         check_token = self._drops_without_data >= self.policy.dead_token_after_drops
-        self._retry = Retry(self._backed_off(), reason, check_token=check_token, alert=alert)
+        delay_ns = self._backed_off(was_open=was_open)
+        self._retry = Retry(delay_ns, reason, check_token=check_token, alert=alert)
         return self._retry
 
     def refused_http(self, status: int, now: int, retry_after_s: int = 0) -> Retry:
@@ -280,10 +288,23 @@ class FeedConnection:
         )
         return self._retry
 
-    def _backed_off(self) -> int:
-        """Full jitter: anywhere between the least delay and the doubled ceiling."""
+    def _tell_gate(self, now: int, *, was_open: bool) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            self._gate.lost()
+        elif was_open and self._market_open_since_ns is not None:
+            most_ns = min(self.policy.most_delay_ns, self.policy.most_unreached_ns)
+            self._gate.brought_nothing(now, self.policy.first_delay_ns, most_ns)
+
+    def _backed_off(self, *, was_open: bool = True) -> int:
+        """Full jitter: anywhere between the least delay and the doubled ceiling.
+
+        A server that was not even reached is tried again sooner: that costs it nothing, and its return is to be noticed.
+        """
         ceiling = self.policy.first_delay_ns << min(self._failures, 16)
         ceiling = min(ceiling, self.policy.most_delay_ns)
+        if not was_open:
+            ceiling = min(ceiling, self.policy.most_unreached_ns)
         self._failures += 1
         return max(int(ceiling * self._random_fraction()), self.policy.least_delay_ns)
 

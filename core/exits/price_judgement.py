@@ -25,6 +25,7 @@ from core.exits.quote_comparison import (
     differs,
     is_cached,
     is_comparable,
+    is_from_before,
     is_overtaken,
     later_s,
 )
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 SAME_TIME_S: Final = 2
 AGREEMENTS: Final = 3
+SAME_PRICES: Final = 5
+"""So many answers in a row, each equal to a packet told since the one before: the clocks differ and nothing is kept back."""
 """So many answers in a row that show the feed's price again end a mute: the news was REST's mistake."""
 AGAIN_NS: Final = NS_PER_S
 
@@ -67,7 +70,8 @@ class TrustLimits:
 
     `silent_ns`: no packet for so long asks REST. `grace_ns`: what the feed gets to bring what REST has shown.
     `first_resubscribe_ns`: no packet at all since the line is live. `unknown_ns`: the longest wait for an instrument of
-    which REST has no price. `hold_ns`: how long a REST answer keeps older feed packets out.
+    which REST has no price. `hold_ns`: how long a REST answer keeps older feed packets out. `near_verify_ns`: as `verify_ns`, for
+    instruments of positions near a level.
     """
 
     stale_ns: int = 5 * NS_PER_S
@@ -78,6 +82,7 @@ class TrustLimits:
     resubscribe_ns: int = 10 * NS_PER_S
     unknown_ns: int = 60 * NS_PER_S
     hold_ns: int = 3 * NS_PER_S
+    near_verify_ns: int = 5 * NS_PER_S
 
     @classmethod
     def of_seconds(cls, mark_stale_s: float, quiet_verify_s: float) -> TrustLimits:
@@ -111,6 +116,8 @@ class Watched:
     news_ns: int | None = None
     news_asked_ns: int = 0
     agreed: int = 0
+    same: int = 0
+    is_near: bool = False
     resubscribed_ns: int | None = None
     resubscribed: int = 0
     doubted_ns: int | None = None
@@ -154,7 +161,7 @@ class PriceJudge:
         late_s = self.late_s(feed, rest)
         watched.due_ns = now + AGAIN_NS
         if late_s is not None and late_s < 0:
-            if is_cached(feed, rest, now):
+            if is_cached(feed, rest, now) or is_from_before(feed, rest, late_s):
                 return Taken.OLD
             late_s = None
         if later_s(watched.rest, rest) < 0 and is_cached(watched.rest, rest, now):
@@ -170,6 +177,8 @@ class PriceJudge:
             return Taken.OLD
         before, before_asked_ns = watched.rest, watched.rest_asked_ns
         watched.rest, watched.rest_asked_ns = rest, requested_ns
+        is_told_since = feed is not None and feed.received_ns > before_asked_ns
+        watched.same = watched.same + 1 if is_told_since and feed is not None and not differs(feed, rest) else 0
         if watched.line_ns is None:
             watched.due_ns = now
         elif is_comparable(feed, late_s, requested_ns):
@@ -251,7 +260,7 @@ class PriceJudge:
         if feed is None or feed.received_ns <= watched.news_asked_ns:
             return False
         late_s = self.late_s(feed, watched.rest)
-        return late_s is None or late_s < LAG_S
+        return late_s is None or late_s < LAG_S or watched.same >= SAME_PRICES
 
     def _compare(self, watched: Watched, feed: Quote | None, before: Quote | None, now: int) -> None:
         """Hold REST's newest quote against what the feed has brought. `before`: the REST quote before, of the same line."""
@@ -274,7 +283,8 @@ class PriceJudge:
             if watched.news_ns is None or watched.agreed >= AGREEMENTS:
                 watched.news_ns = None
                 doubled_ns = 2 * max(watched.interval_ns, self.limits.silent_ns)
-                watched.interval_ns = min(doubled_ns, self.limits.verify_ns)
+                longest_ns = self.limits.near_verify_ns if watched.is_near else self.limits.verify_ns
+                watched.interval_ns = min(doubled_ns, longest_ns)
                 watched.due_ns = now + watched.interval_ns
 
     def _is_news(self, base: Quote, rest: Quote, *, is_feed: bool) -> bool:

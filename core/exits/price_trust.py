@@ -57,13 +57,21 @@ class PriceTrust:
             self._queue.drop(self._watched.pop(key))
         for key in wanted:
             if key not in self._watched:
-                self._watched[key] = Watched(key, since_ns=now, looked_ns=now, due_ns=now)
+                self._watched[key] = Watched(key, since_ns=now, looked_ns=now, due_ns=now, is_near=key in self._near)
         self._turn = list(self._watched.values())
         self._at = 0
 
     def set_near(self, keys: Collection[InstrumentKey]) -> None:
-        """Instruments of positions near a level: the first of their class to be asked."""
-        self._near = frozenset(keys)
+        """Instruments of positions near a level: the first of their class to be asked, and verified more often while quiet."""
+        near = frozenset(keys)
+        for key in near ^ self._near:
+            watched = self._watched.get(key)
+            if watched is not None:
+                watched.is_near = key in near
+                if watched.is_near and watched.interval_ns > self.limits.near_verify_ns:
+                    watched.due_ns -= watched.interval_ns - self.limits.near_verify_ns
+                    watched.interval_ns = self.limits.near_verify_ns
+        self._near = near
 
     def market(self, is_open: bool | None, now: int) -> None:  # noqa: FBT001  three answers, not a switch
         """What the calendar says. Closed: nothing is asked, doubted or told. Unknown: asked, but nothing is doubted.

@@ -17,6 +17,7 @@ DISPUTE_PERCENT: Final = 5
 DISPUTE_PAISE: Final = 25
 """Five ticks: on an option of one rupee a single tick is already 5 %."""
 DISPUTE_AGE_NS: Final = 2 * NS_PER_S
+HOUR_S: Final = 3_600
 CACHE_AGE_NS: Final = 30 * NS_PER_S
 OVERTAKEN_NS: Final = NS_PER_S
 """As long as an exit takes a quote for young: it never asks for more, and so never misses an answer that is not taken."""
@@ -34,6 +35,14 @@ def later_s(before: Quote | None, rest: Quote) -> int:
 def is_cached(known: Quote | None, rest: Quote, now: int) -> bool:
     """Whether an answer with an older trade than what is known can be REST's memory of a moment ago."""
     return known is not None and differs(known, rest) and now - known.received_ns < CACHE_AGE_NS
+
+
+def is_from_before(feed: Quote | None, rest: Quote, late_s: int) -> bool:
+    """Whether REST shows the market of before the feed's last trade: a frozen REST does so for as long as it is frozen.
+
+    More than an hour apart is no older trade but another way to tell the time.
+    """
+    return feed is not None and -HOUR_S < late_s < 0 and differs(feed, rest)
 
 
 def is_comparable(feed: Quote | None, late_s: int | None, requested_ns: int) -> bool:
@@ -70,7 +79,11 @@ def brackets(quote: Quote) -> bool:
 
 def contradicts(feed: Quote | None, rest: Quote, late_s: int | None) -> bool:
     """Whether the two say different prices at the same time (fault F32)."""
-    if feed is None or rest.received_ns - feed.received_ns > DISPUTE_AGE_NS or not is_two_sided(feed):
+    if feed is None or not is_two_sided(feed):
+        return False
+    # One trade has one price: REST that tells the same trade of a quiet instrument differently is not news, it is wrong.
+    is_same_trade = late_s == 0 and rest.last != feed.last
+    if rest.received_ns - feed.received_ns > (CACHE_AGE_NS if is_same_trade else DISPUTE_AGE_NS):
         return False
     if late_s is not None and late_s >= LAG_S:
         return False

@@ -70,6 +70,7 @@ class Held:
     strategy_id: int
     legs: tuple[CondorLeg, ...]
     base: dict[int, int] = field(default_factory=dict)
+    is_still: bool = False
 
     def __post_init__(self) -> None:
         self.base = {leg.security_id: leg.entry for leg in self.legs}
@@ -80,7 +81,8 @@ class Held:
         return sold * STOP_PERCENT // 100 // 100
 
     def cross(self, times_the_stop: float) -> None:
-        """Let the sold legs rise so far that the loss is so many times the stop."""
+        """Let the sold legs rise so far that the loss is so many times the stop, and stand still there: each order then fills."""
+        self.is_still = True
         for leg in self.legs:
             if leg.units < 0:
                 self.base[leg.security_id] = round(leg.entry * (1 + STOP_PERCENT / 100 * times_the_stop) / 5) * 5
@@ -163,7 +165,8 @@ class Cell:
     async def _mover(self, held: Held, security_id: int, period_s: float) -> None:
         while True:
             await asyncio.sleep(period_s * self.random.uniform(0.7, 1.3))
-            self.quote(security_id, held.base[security_id] + self.random.randrange(-4, 5) * 5)
+            if not held.is_still:
+                self.quote(security_id, held.base[security_id] + self.random.randrange(-4, 5) * 5)
 
     def quote(self, security_id: int, price: int) -> None:
         """Paise; one tick between last and either side."""

@@ -30,15 +30,17 @@ FAST_S, SLOW_S, LAZY_S = 0.33, 1.5, 20.0
 
 @dataclass
 class Found:
-    """`late`: seconds by what was measured. `wrong`: what must never be."""
+    """`late`: seconds by what was measured. `wrong`: what must never be. `limited`: quote requests that came too soon (429)."""
 
     late: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     wrong: list[str] = field(default_factory=list)
+    limited: int = 0
 
     def add(self, other: Found) -> None:
         for name, seconds in other.late.items():
             self.late[name] += seconds
         self.wrong += other.wrong
+        self.limited += other.limited
 
 
 def _period(number: int) -> float:
@@ -150,6 +152,7 @@ def _is_given_up(one: Cell, connections: int) -> bool:
 def _look_for_pages(one: Cell, found: Found) -> None:
     """REST worked all the time: nobody had to be paged."""
     found.wrong += [f"paged: {alert.subject}: {alert.text}" for alert in one.alerts if alert.severity is Severity.PAGE]
+    found.limited += len(one.exchange.log.of("rate_limited"))
 
 
 async def stops(folder: Path, seed: int, trials: int, found: Found) -> None:
@@ -173,6 +176,7 @@ async def stops(folder: Path, seed: int, trials: int, found: Found) -> None:
         await until(lambda: not any(one.net(each) for each in held) and not one.parts.engine.desk.exits, 60)
         for each in held:
             _check_orders(one, each, found)
+        found.limited += len(one.exchange.log.of("rate_limited"))
 
 
 def _take_down(one: Cell, outage: int, hit: list[Held]) -> bool:
@@ -200,7 +204,7 @@ def _bring_back(one: Cell) -> None:
 
 
 async def _cross(one: Cell, held: Held, found: Found) -> None:
-    await asyncio.sleep(one.random.choice((one.random.uniform(0.0, 3.0), one.random.uniform(0.0, 10.0))))
+    await asyncio.sleep(one.random.choice((one.random.uniform(0.0, 3.0), one.random.uniform(0.0, 8.0))))
     held.cross(one.random.choice((1.2, 2.0)))
     crossed_utc_ns = time.time_ns()
     one.show(held)

@@ -24,8 +24,10 @@ from tests.campaigns.feed_day_run import Ran, run_day
 from tests.campaigns.feed_day_truth import STEP_S
 
 TAIL_S: Final = 50.0
+LONGEST_NS: Final = 20 * 60 * 10**9
 SLOPE_KB_PER_MIN: Final = 512.0
 MORE_MB: Final = 6.0
+MORE_OBJECTS: Final = 2_000
 MORE_TASKS: Final = 2
 MORE_DESCRIPTORS: Final = 3
 MORE_THREADS: Final = 2
@@ -68,6 +70,9 @@ def _leaks(healths: tuple[Health, Health], least_reconnects: int) -> list[str]:
         found.append(f"memory grows by {slope:.0f} kB a minute")
     if health.rss_mb[1] > health.rss_mb[0] + MORE_MB:
         found.append(f"memory: {health.rss_mb[0]:.1f} MB at the start, {health.rss_mb[1]:.1f} MB at the end")
+    more = (health.objects[1] - health.objects[0]) - (calm.objects[1] - calm.objects[0])
+    if more > MORE_OBJECTS:
+        found.append(f"{more} objects more are held after the storm than after the clean day")
     if least_reconnects >= 100 and health.last["lines_live"] != health.last["lines_needed"]:
         found.append(f"{health.last['lines_live']} of {health.last['lines_needed']} connections are live at the end")
     if not health.last["idle"]:
@@ -110,6 +115,8 @@ def table(found: Campaign) -> str:
     row("RSS MB: start / end / most", three(calm.rss_mb), three(health.rss_mb))
     slopes = [x.slope_kb_per_min for x in found.healths]
     row("RSS slope, kB a minute", *("too short" if each is None else f"{each:.0f}" for each in slopes))
+    row("objects held: start / end", *(f"{x.objects[0]} / {x.objects[1]}" for x in found.healths))
+    row("garbage that waited: start / end", *(f"{x.garbage[0]} / {x.garbage[1]}" for x in found.healths))
     row("tasks: start / end / most", three(calm.tasks), three(health.tasks))
     row("descriptors", three(calm.descriptors), three(health.descriptors))
     row("threads", three(calm.threads), three(health.threads))
@@ -141,6 +148,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the logs there")
     chosen = parser.parse_args(arguments)
     today = ist_datetime(time.time_ns()).date()
+    if ist_datetime(time.time_ns() + LONGEST_NS).date() != today:
+        sys.stderr.write(
+            "The Indian day ends during the run, and with it the days to expiry. Start after midnight IST.\n"
+        )
+        return 2
     day = make_day(chosen.seed, chosen.speed, today, tail_s=TAIL_S)
     folder = chosen.keep or Path(tempfile.mkdtemp(prefix="feed_day_"))
     try:

@@ -105,7 +105,11 @@ def _compare(day: Day, plan: Plan, one: tuple[Ran, Done], other: tuple[Ran, Done
     bound_s = LATE_S + SETTLE_S + refused * FAILED_ANSWER_S
     if late_s > LATE_S + SETTLE_S:
         text = f"#{plan.strategy_id} {plan.name}: {after.rule} {late_s:.2f} s later ({refused} quote requests refused meanwhile)"
-        (verdict.broken if late_s > bound_s else verdict.named).append(text)
+        must = must_fire(plan, day.today, reach_of(plan, day.prices, REACTION_S))
+        is_owed = must is None or after.at_s > must * STEP_S + SETTLE_S
+        if not is_owed:
+            text += f"; its level was only touched before, it was owed from {must * STEP_S:.1f} s on"
+        (verdict.broken if late_s > bound_s and is_owed else verdict.named).append(text)
     if before.rule != after.rule:
         _justify(day, plan, after, f"{before.rule} without the storm", verdict)
     elif late_s < -SETTLE_S - STEP_S and after.rule not in {"square_off", "dte_exit"}:
@@ -163,11 +167,14 @@ def order_faults(day: Day, ran: Ran) -> Iterator[str]:
 @dataclass(frozen=True, slots=True)
 class Health:
     """Figures of one run. `slope_kb_per_min` is None where the run was too short to warm up. Threes: (first second in which
-    all was live, last second, most).
+    all was live, last second, most). `objects` live after a full
+    collection, before the storm and at the end; `garbage` had waited for it.
     """
 
     rss_mb: tuple[float, float, float]
     slope_kb_per_min: float | None
+    objects: tuple[int, int]
+    garbage: tuple[int, int]
     tasks: tuple[int, int, int]
     descriptors: tuple[int, int, int]
     threads: tuple[int, int, int]
@@ -197,6 +204,8 @@ def health_of(ran: Ran) -> Health:
     return Health(
         rss_mb=(rss[0] / 1_024, rss[1] / 1_024, rss[2] / 1_024),
         slope_kb_per_min=slope,
+        objects=(ran.censuses[0]["objects"], ran.censuses[-1]["objects"]),
+        garbage=(ran.censuses[0]["collected"], ran.censuses[-1]["collected"]),
         tasks=three("tasks"),
         descriptors=three("descriptors"),
         threads=three("threads"),

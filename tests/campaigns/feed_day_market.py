@@ -21,7 +21,7 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 
 from core.stores.schema import create_tables
-from tests.campaigns.feed_day_truth import REACTION_S, STEP_S, Price, must_fire, reach_of
+from tests.campaigns.feed_day_truth import STEP_S, Price, must_fire, reach_of
 from tests.replay.book import Recording, make_book
 from tests.replay.oracle import expected_exits
 from tests.replay.recorded import TICK, Plan, Row, paise
@@ -37,7 +37,9 @@ DAY = Recording(
 INDICES = (13, 25)
 POSITIONS = 40
 EXITING = 28
-BOOKS = 8
+BOOKS = 12
+SURE_S, LASTS_S = 1.5, 3.0
+"""A chosen exit is one that prices up to `SURE_S` late bring as well, at most `LASTS_S` later."""
 _NOON_MS = 1_756_449_000_000
 
 
@@ -95,7 +97,7 @@ def _chosen(seed: int, day: Day) -> Iterator[Plan]:
     """Of the positions of several seeded books: those that exit spread over the whole day, then others; no contract twice.
 
     As they come, half of them exit at the first price, and a fault can only disturb what is still to come. A level that is
-    touched and left again within the time to react is no exit that anybody could owe: those positions are left out.
+    touched and left again within one round of REST is no exit that anybody could owe: those positions are left out.
     """
     later = day.today - DAY.day
     found: list[tuple[float | None, Plan]] = []
@@ -109,8 +111,11 @@ def _chosen(seed: int, day: Day) -> Iterator[Plan]:
             exit_ = expected[plan.strategy_id]
             if exit_ is None:
                 found.append((None, plan))
-            elif must_fire(plan, day.today, reach_of(plan, day.prices, REACTION_S)) is not None:
-                found.append(((exit_.at_ms - _NOON_MS) / 1_000, plan))
+                continue
+            at_s = (exit_.at_ms - _NOON_MS) / 1_000
+            must = must_fire(plan, day.today, reach_of(plan, day.prices, SURE_S))
+            if must is not None and must * STEP_S <= at_s + SURE_S + LASTS_S:
+                found.append((at_s, plan))
     taken: set[int] = set()
     chosen = 0
     for plans, at_most in _in_turns(found, day.steps * STEP_S):

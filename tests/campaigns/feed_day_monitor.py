@@ -4,19 +4,24 @@ Changed, and nothing else: its instruments are spread over `LINES` connections, 
 carry them all), so that the failure of one is a failure of a part; and an account-wide block (429, 805) lasts `BLOCK_S` at least
 instead of a minute, which would be an hour of the compressed day.
 
-`python -m tests.campaigns.feed_day_monitor '{"folder": …, "environment": …}'` writes `probe.json` lines into the folder.
+`python -m tests.campaigns.feed_day_monitor '{"folder": …, "environment": …}'` writes `probe.json` lines into the folder, and
+at SIGUSR1 a line of `census.json`: the objects that live after a full collection. The monitor itself collects seldom, so its memory
+holds dead connections for minutes; what is left after a collection is what somebody still holds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import math
 import os
 import resource
+import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -66,18 +71,27 @@ def spread(monitor: Monitor) -> None:
 class Probe:
     """Once a second a line of what the process holds; the stall of the loop every 10 ms."""
 
-    def __init__(self, monitor: Monitor, path: Path) -> None:
+    def __init__(self, monitor: Monitor, folder: Path) -> None:
         self._monitor = monitor
-        self._file = path.open("w", encoding="utf-8")
+        self._folder = folder
+        self._file = (folder / "probe.json").open("w", encoding="utf-8")
         self._stalls_us: list[int] = []
 
     async def run(self) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._count)
         tasks = (asyncio.ensure_future(self._measure_stalls()), asyncio.ensure_future(self._sample()))
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
+
+    def _count(self) -> None:
+        collected = gc.collect()
+        kinds = Counter(type(each).__name__ for each in gc.get_objects())
+        facts = {"collected": collected, "objects": kinds.total(), "most": dict(kinds.most_common(12))}
+        with (self._folder / "census.json").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(facts) + "\n")
 
     async def _measure_stalls(self) -> None:
         while True:
@@ -141,7 +155,7 @@ async def run_monitor(folder: Path, environment: dict[str, str]) -> int:
     logs = set_up_logging(folder / "logs", "INFO", secrets=settings.secrets, screen=None)
     monitor = Monitor(Options(execute=True), settings, _show_nobody, SystemClock())
     spread(monitor)
-    probe = Probe(monitor, folder / "probe.json")
+    probe = Probe(monitor, folder)
     probing = asyncio.create_task(probe.run())
     try:
         return await monitor.run()

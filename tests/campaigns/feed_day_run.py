@@ -42,6 +42,7 @@ class Ran:
     rows: dict[int, str]
     exits: list[dict[str, Any]]
     samples: list[dict[str, Any]]
+    censuses: list[dict[str, Any]]
     quote_failures_ns: list[int]
     connections: dict[str, Any]
     replay_late_s: float
@@ -136,9 +137,12 @@ async def _live(day: Day, storm: Storm | None, started_ns: int, monitor: asyncio
             await asyncio.wait_for(monitor.wait(), max(left, 0.0))
 
     day_s = day.steps * STEP_S
+    await until(STORM_FROM_S)
+    monitor.send_signal(signal.SIGUSR1)
     if storm is not None:
-        await until(STORM_FROM_S)
         await storm.blow(started_ns / 1e9 + day_s - time.time())
+    await until(day_s + day.tail * STEP_S - 2.0)
+    monitor.send_signal(signal.SIGUSR1)
     await until(day_s + day.tail * STEP_S - 1.5)
 
 
@@ -168,7 +172,8 @@ async def _read(
         net=(await exchange.get("state"))["net"],
         rows={row["new_id"]: row["order_status"] for row in read_trades(folder / "trades.db")},
         exits=read_exits(folder),
-        samples=[json.loads(line) for line in (folder / "probe.json").read_text(encoding="utf-8").splitlines()],
+        samples=_lines(folder / "probe.json"),
+        censuses=_lines(folder / "census.json"),
         quote_failures_ns=failures,
         connections=statistics["feed"],
         replay_late_s=late_s,
@@ -176,6 +181,10 @@ async def _read(
         storm=storm,
         log_tail=_tail(folder),
     )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _tail(folder: Path) -> str:

@@ -1,7 +1,8 @@
 """A seeded storm on the way between the monitor and the exchange: a fault every two seconds or so, in waves.
 
-`ROUGH_S` of what kills connections, then `MILD_S` of what only spoils them. Without the mild times the back-off would sit at its
-30 s: it starts over only after 30 s of data. Three times an account-wide block (429, 805, 429) begins a rough time.
+All connections are reset a few times, one special thing happens (807, or an account-wide block: 429, 805), `ROUGH_S` of what kills
+connections in other ways, then `MILD_S` of what only spoils them. Without the mild times the back-off would sit at its 30 s: it
+starts over only after 30 s of data.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import aiohttp
 
 from tests.fault_proxy import FaultProxy, Link, Toxics
 
-ROUGH_S: Final = 15.0
+ROUGH_S: Final = 8.0
 MILD_S: Final = 33.0
 ROUGH_EVERY_S: Final = (0.6, 1.3)
 MILD_EVERY_S: Final = (1.6, 3.2)
-FLAPS: Final = 5
-FLAP_EVERY_S: Final = (1.1, 1.6)
+FLAPS: Final = 8
+FLAP_EVERY_S: Final = (1.0, 1.5)
 SPECIAL: Final = ("807", "429", "807", "805", "807", "429")
 SHAPES: Final = (
     "nan", "plus_inf", "zero", "negative", "huge", "truncated", "header_cut", "length_long", "unknown_code", "stacked_cut",
@@ -44,6 +45,7 @@ class Storm:
         self._loop = asyncio.get_running_loop()
         self._begun = self._loop.time()
         self._specials = 0
+        self._bags: dict[tuple[Callable[[], Awaitable[None]], ...], list[Callable[[], Awaitable[None]]]] = {}
         self._later: set[asyncio.Task[None]] = set()
         self._http: aiohttp.ClientSession | None = None
         self._rough: tuple[Callable[[], Awaitable[None]], ...] = (
@@ -79,13 +81,14 @@ class Storm:
         every_s: tuple[float, float],
         begins: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        ends = self._loop.time() + seconds
-        # Every kind once before any comes again, in an order of its own.
-        bag: list[Callable[[], Awaitable[None]]] = []
         if begins is not None:
             await begins()
+        ends = self._loop.time() + seconds
         while self._loop.time() < ends:
-            bag = bag or self._random.sample(kinds, len(kinds))
+            # Every kind once before any comes again, in an order of its own.
+            bag = self._bags.setdefault(kinds, [])
+            if not bag:
+                bag += self._random.sample(kinds, len(kinds))
             await bag.pop()()
             await asyncio.sleep(self._random.uniform(*every_s))
 

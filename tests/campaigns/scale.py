@@ -144,8 +144,10 @@ async def monitor_process(plan: dict[str, Any]) -> AsyncIterator[MonitorProcess]
 async def measure(
     folder: Path, instruments: int, *, room: int = 0, steady_s: float = 20.0, mode: str = "alert"
 ) -> Result:
-    """`room`: instruments on one connection, 0 for Dhan's 5,000. `mode`: "alert" and "execute" read the account's positions, too; "simulation" does not."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """`room`: instruments on one connection, 0 for Dhan's 5,000. `folder` must exist.
+
+    `mode`: "alert" and "execute" read the account's positions, too, "simulation" does not.
+    """
     legs = contracts(instruments)
     write_positions(folder / "trades.db", legs)
     every = max(2, instruments // 600)
@@ -196,7 +198,7 @@ def shown(result: Result) -> str:
     )
     lines += [_felt("  start", start), _felt("  steady", steady)]
     for number, loss in enumerate(result.losses, start=1):
-        text = f"  {number}: {loss['carried']:,} lost, others live {loss['others_live']}; connected and live {loss['live_s']:.2f} s,"
+        text = f"  {number}: {loss['carried']:,} lost, others live {loss['others_live']}; live {loss['live_s']:.2f} s,"
         lines.append(f"{text} all priced {loss['priced_s']:.2f} s, all believed {loss['believed_s']:.2f} s")
         lines.append(_felt("    ", loss))
     lines.append(_felt("  end", end))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sqlite3
 import time
@@ -151,12 +150,10 @@ class Scene:
 
     def token_file(self, token: str) -> Path:
         """Replaced as an editor does it: the new file takes the old one's place."""
-        path = self.folder / "token"
         fresh = self.folder / "token.new"
         fresh.touch(mode=0o600)
         fresh.write_text(f"{token}\n")
-        os.replace(fresh, path)
-        return path
+        return fresh.replace(self.folder / "token")
 
 
 @asynccontextmanager

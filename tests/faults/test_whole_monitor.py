@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,8 @@ import pytest
 from core.clock import SystemClock
 from core.model.instrument import InstrumentKey, Segment
 from core.model.market import Quote, QuoteSource
-from tests.faults.monitor_scene import PIN, SECRET, MonitorRun, Scene, scene_with_condor
 from tests.fakes.redis_server import RedisServer, Unavailable, server_program
+from tests.faults.monitor_scene import PIN, SECRET, MonitorRun, Scene, scene_with_condor
 from tests.integration.condor import STOPPED
 from tests.integration.processes import eventually
 from tests.integration.redis_scene import redis_scene
@@ -117,6 +118,37 @@ async def test_f20_an_exit_meets_a_dead_token_and_goes_on_with_the_minted_one(sc
 
 
 @pytest.mark.slow
+async def test_f20_a_token_that_dies_between_two_orders_of_an_exit_costs_no_order_twice(scene: Scene) -> None:
+    await with_minting(scene)
+    run = await scene.guarding("--execute", **MINTING)
+    await asyncio.sleep(1)
+    await scene.prices(STOPPED)
+    await eventually(lambda: run.count("begins: stop loss") > 0, 3)
+    await scene.fault("token_invalidated", sockets="stay")
+    await until_closed(scene)
+    assert await accepted(scene) == 4
+    assert len(await scene.asked()) <= 1
+    assert await run.stop() == 0
+
+
+@pytest.mark.slow
+async def test_f20_an_order_refused_for_the_token_is_sent_again_when_dhan_accepts_the_token_after_all(
+    scene: Scene,
+) -> None:
+    await with_minting(scene)
+    run = await scene.guarding("--execute", **MINTING)
+    await asyncio.sleep(1)
+    where = {"path": "/orders", "method": "POST", "nth": 3}
+    await scene.fault("refuse", where=where, status=401, code="DH-901", message="Invalid token")
+    await scene.prices(STOPPED)
+    await until_closed(scene)
+    assert await accepted(scene) == 4
+    assert (await scene.requests()).get("POST /orders 401") == 1
+    assert await scene.asked() == []
+    assert await run.stop() == 0
+
+
+@pytest.mark.slow
 async def test_f20_with_pin_and_totp_a_new_token_is_there_in_ten_seconds_and_no_secret_anywhere(scene: Scene) -> None:
     await with_minting(scene)
     run = await scene.guarding("--execute", "--log-level", "DEBUG", **MINTING)
@@ -167,7 +199,7 @@ async def test_f20_a_token_near_its_end_is_renewed_once_and_everything_goes_on(s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_dead", [True, False])
-async def test_f20_a_plan_never_mints_and_never_renews(scene: Scene, is_dead: bool) -> None:  # noqa: FBT001
+async def test_f20_a_plan_never_mints_and_never_renews(scene: Scene, is_dead: bool) -> None:
     await with_minting(scene)
     await scene.settings(token_validity_s=3_000)
     token = await scene.token("renew")
@@ -183,8 +215,8 @@ async def test_f20_a_plan_never_mints_and_never_renews(scene: Scene, is_dead: bo
 async def test_f20_two_monitors_of_one_account_do_not_kill_each_others_tokens_for_ever(scene: Scene) -> None:
     await with_minting(scene)
     other = {"STATE_DIR": str(scene.folder / "state2"), "LOG_DIR": str(scene.folder / "logs2")}
-    one = await scene.guarding("--alert-only", **MINTING)
-    two = await scene.guarding("--alert-only", **MINTING, **other)
+    one = await scene.guarding("--execute", **MINTING)
+    two = await scene.guarding("--execute", **MINTING, **other)
     await scene.fault("token_invalidated", sockets="reset")
     await asyncio.sleep(20)
     asked = await scene.asked()
@@ -220,7 +252,7 @@ async def test_an_address_from_which_dhan_takes_no_orders_ends_a_live_start_with
 async def test_a_wrong_token_without_pin_ends_the_start_with_4_after_one_question(scene: Scene) -> None:
     run = await scene.start("--execute", DHAN_ACCESS_TOKEN="eyJhbGciOiJIUzUxMiJ9.e30.wrong")
     assert await run.ends() == 4
-    assert "Put a fresh DHAN_ACCESS_TOKEN" in run.text
+    assert "Put a fresh " in run.text
     assert await scene.requests() == {"GET /profile 401": 1}
 
 
@@ -322,6 +354,32 @@ async def test_f04_without_websocket_a_stop_is_driven_by_one_request_a_second(sc
     assert await accepted(scene) == 4
     statistics = await scene.exchange.get("statistics")
     at_ns = [each["at_ns"] for each in statistics["quote_requests"]]
-    assert all(later - earlier > 0.9e9 for earlier, later in zip(at_ns, at_ns[1:], strict=False))
+    assert all(later - earlier > 0.9e9 for earlier, later in pairwise(at_ns))
     assert statistics["feed"]["opened"] == 0
+    assert await run.stop() == 0
+
+
+WRONG_CLOCK = "import time\nreal = time.time_ns\ntime.time_ns = lambda: real() + {} * 10**9\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ahead_s", [40, -40, 172_800])
+async def test_p15_a_wrong_clock_of_this_machine_is_paged_and_neither_mints_nor_disarms(
+    scene: Scene, ahead_s: int
+) -> None:
+    """Two days ahead, the token in hand seems to be over: Dhan accepts it, and that is what counts."""
+    await with_minting(scene)
+    place = scene.folder / "clock"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(WRONG_CLOCK.format(ahead_s))
+    run = await scene.guarding("--execute", PYTHONPATH=str(place), **MINTING)
+    await run.says("CRITICAL core.exit_runner: preflight: clock: this machine is", 5)
+    if ahead_s > 86_400:
+        await run.says("the clock may be wrong", 8)
+    await asyncio.sleep(3)
+    await scene.prices(STOPPED)
+    await run.says("begins: stop loss", 3)
+    await until_closed(scene)
+    assert await accepted(scene) == 4
+    assert await scene.asked() == []
     assert await run.stop() == 0

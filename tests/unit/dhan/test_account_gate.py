@@ -72,3 +72,66 @@ def test_f18_f21_805_and_429_concern_the_account():
     assert remedy_of_code(805).is_account_wide
     assert BLOCKED.is_account_wide
     assert not any(remedy_of_http(status).is_account_wide for status in (400, 401, 403, 404, 500, 502, 503))
+
+
+def barren(gate, now):
+    gate.brought_nothing(now, 500 * MS, 8 * S)
+
+
+def test_a_mute_feed_is_tried_ever_more_rarely_by_the_account_as_a_whole():
+    gate = AccountGate()
+    waits = []
+    now = 0
+    for _ in range(7):
+        assert gate.turn(now) == 0
+        now += 3 * S
+        barren(gate, now)
+        waits.append(gate.turn(now) / S)
+        now += 8 * S
+    assert waits == [0.5, 1, 2, 4, 8, 8, 8]
+
+
+def test_five_connections_of_a_mute_feed_make_few_attempts_together():
+    """20 minutes; each connection is given up after 3 s and would try again after 0 to 30 s on its own."""
+    gate, attempts, now = AccountGate(), 0, 0
+    ends: list[int] = []
+    free_at = [0] * 5
+    while now < 1_200 * S:
+        for end in [end for end in ends if end <= now]:
+            ends.remove(end)
+            barren(gate, now)
+        for line in range(5):
+            if free_at[line] <= now and gate.turn(now) == 0:
+                attempts += 1
+                ends.append(now + 3 * S)
+                free_at[line] = now + 3 * S
+        now += 100 * MS
+    assert attempts < 180
+
+
+def test_as_soon_as_one_connection_delivers_the_others_may_follow():
+    gate = AccountGate()
+    for now in (0, 10 * S, 20 * S, 30 * S, 40 * S):
+        barren(gate, now)
+    assert gate.turn(41 * S) == 7 * S
+    assert gate.revived_ns is None
+    gate.delivers(41 * S)
+    assert gate.revived_ns == 41 * S
+    assert gate.turn(41 * S) == 0
+
+
+def test_a_barren_connection_costs_the_others_nothing_while_one_delivers():
+    gate = AccountGate()
+    gate.delivers(0)
+    barren(gate, S)
+    assert gate.turn(S) == 0
+    gate.lost()
+    barren(gate, 2 * S)
+    assert gate.turn(2 * S) == 500 * MS
+
+
+def test_a_revival_is_told_once_for_each_time_in_which_nothing_came():
+    gate = AccountGate()
+    gate.delivers(S)
+    gate.delivers(2 * S)
+    assert gate.revived_ns is None

@@ -321,7 +321,8 @@ def test_a_documented_code_has_its_remedy(code, least_s, flags):
     assert retry.delay_ns == least_s * S
     assert {"needs_token": retry.needs_token, "use_rest": retry.use_rest} == flags
     assert retry.reason == f"disconnect {code}: {REASONS[code]}"
-    assert retry.alert.startswith(retry.reason)
+    # Of a token its owner tells a person, when he knows more.
+    assert retry.alert.startswith(retry.reason) is not retry.needs_token
     assert feed.closed(8, "closed by the server") is retry
     feed.connecting(9)
     assert feed.state is FeedState.CONNECTING
@@ -347,7 +348,7 @@ def test_a_refused_upgrade_has_its_remedy(status, least_s, needs_token):
     retry = feed.refused_http(status, 1)
     assert feed.state is FeedState.REFUSED
     assert (retry.delay_ns, retry.needs_token, retry.use_rest) == (least_s * S, needs_token, True)
-    assert f"HTTP {status}" in retry.alert
+    assert (f"HTTP {status}" in retry.alert) is not needs_token
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 418])
@@ -490,3 +491,48 @@ def test_a_random_walk_follows_the_table_and_can_always_connect_again(walk):
         assert 0 < feed.closed(now, "end").delay_ns <= 30 * S
     feed.connecting(now)
     assert feed.state is FeedState.CONNECTING
+
+
+def test_a_server_that_is_not_reached_is_tried_again_within_eight_seconds():
+    connection = FeedConnection(lambda: 0.999)
+    waits = []
+    for attempt in range(12):
+        connection.connecting(attempt * 60 * S)
+        waits.append(connection.closed(attempt * 60 * S + 1, "no connection").delay_ns / S)
+    assert 7.9 < max(waits) <= 8
+
+
+def test_a_server_that_accepts_and_drops_is_tried_again_within_thirty_seconds():
+    connection = FeedConnection(lambda: 0.999)
+    waits = []
+    for attempt in range(12):
+        connection.connecting(attempt * 60 * S)
+        connection.opened(attempt * 60 * S)
+        waits.append(connection.closed(attempt * 60 * S + 1, "dropped").delay_ns / S)
+    assert 29 < max(waits) <= 30
+
+
+@pytest.mark.parametrize("brings_data", [True, False])
+def test_the_account_hears_whether_a_connection_has_brought_anything(brings_data):
+    gate = AccountGate()
+    connection = FeedConnection(lambda: 0.5, gate=gate)
+    connection.market(0, is_open=True)
+    gate.turn(0)
+    connection.connecting(0)
+    connection.opened(0)
+    if brings_data:
+        connection.data_received(S)
+    connection.closed(2 * S, "dropped")
+    connection.closed(2 * S, "told twice")
+    assert gate.turn(2 * S) == (0 if brings_data else 500_000_000)
+    gate.delivers(3 * S)
+    assert gate.revived_ns == (None if brings_data else 3 * S)
+
+
+def test_a_closed_market_brings_nothing_and_that_is_no_fault():
+    gate = AccountGate()
+    connection = FeedConnection(lambda: 0.5, gate=gate)
+    connection.connecting(0)
+    connection.opened(0)
+    connection.closed(2 * S, "dropped")
+    assert gate.turn(2 * S) == 0

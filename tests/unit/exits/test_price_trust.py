@@ -358,7 +358,8 @@ def test_f32_small_old_one_sided_and_late_differences_are_no_contradiction():
     for terms, later, answer in (
         ({"last": 100}, 0, {"last": 105}),
         ({"last": 1}, 0, {"last": 1.25}),
-        ({"last": 100}, 2 * S, {"last": 120}),
+        ({"last": 100}, 30 * S, {"last": 120}),
+        ({"last": 100}, 2 * S, {"last": 120, "time": T + 1}),
         ({"last": 100, "book": False}, 0, {"last": 120}),
         ({"last": 100}, 0, {"last": 120, "time": T + 2}),
     ):
@@ -409,7 +410,10 @@ def test_an_answer_from_a_cache_that_is_older_than_the_feed_is_not_taken():
     assert judged.trust.has_due
     assert len(judged.rest(105, time=T + 59).taken) == 1, "the same price is no cache"
     judged.check(30 * S)
-    assert len(judged.rest(100, time=T).taken) == 1, "no cache is that old: the feed's trade time is wrong"
+    assert judged.rest(100, time=T).taken == (), "a frozen REST is as wrong after half a minute"
+    judged.check(6 * S)
+    assert judged.state() is TrustState.STALE
+    assert len(judged.rest(100, time=T + 60 - 3_600).taken) == 1, "that is another way to tell the time"
 
 
 def test_a_rest_that_goes_back_in_time_is_not_taken():
@@ -599,3 +603,55 @@ def test_f26_what_was_quiet_at_the_close_is_shelved_without_a_word():
     judged.trust.market(False, judged.now)
     assert judged.check(S)[-1] == type(judged.check()[0])()
     assert judged.state() is TrustState.UNJUDGED
+
+
+def test_f25_a_feed_that_delivers_is_not_muted_for_good_by_a_clock_of_rest_that_runs_ahead():
+    judged = Judged()
+    judged.check(100 * MS)
+    judged.packet()
+    muted = 0
+    for n in range(40):
+        judged.check(3 * S)
+        judged.trust.next_batch(9)
+        judged.rest(time=T + 3 * n + 3)
+        judged.packet(time=T + 3 * n)
+        judged.check(700 * MS)
+        muted += judged.state() is TrustState.MUTED
+    assert muted < 6
+
+
+def test_f32_rest_that_tells_the_last_trade_of_a_quiet_instrument_differently_is_not_believed():
+    judged = Judged()
+    judged.check()
+    judged.packet(100)
+    judged.check(3 * S)
+    answer = judged.rest(110)
+    assert answer.taken == ()
+    assert len(answer.disputes) == 1
+
+
+def test_a_quiet_instrument_near_a_level_is_verified_every_five_seconds():
+    for is_near, most_s in ((True, 6.5), (False, 32)):
+        judged = quiet()
+        judged.trust.set_near((A,) if is_near else ())
+        asked = []
+        for _ in range(1_200):
+            judged.check(100 * MS)
+            if judged.trust.has_due:
+                asked.append(judged.now)
+                judged.trust.next_batch(1)
+                judged.rest()
+        gaps = [(b - a) / S for a, b in itertools.pairwise(asked)]
+        assert max(gaps) <= most_s
+        assert (max(gaps) > 25) is not is_near
+
+
+def test_a_quiet_instrument_that_comes_near_a_level_is_asked_within_five_seconds():
+    judged = quiet()
+    for _ in range(6):
+        judged.check(40 * S)
+        judged.trust.next_batch(1)
+        judged.rest()
+    judged.trust.set_near((A,))
+    judged.check(5_200 * MS)
+    assert judged.trust.has_due

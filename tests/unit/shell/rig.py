@@ -55,7 +55,7 @@ class Engine:
     def __init__(self) -> None:
         self.events: list[ev.Event] = []
         self.answers: dict[type, deque[tuple[cmd.Command, ...]]] = {}
-        self.desk = SimpleNamespace(stopping=False)
+        self.desk = SimpleNamespace(stopping=False, session_open=True)
         self.has_new_deadline = False
         self.decided: list[tuple[str, int]] = []
 

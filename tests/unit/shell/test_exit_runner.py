@@ -386,13 +386,20 @@ async def test_alerts_are_bounded_and_counted(rig):
     assert rig.tasks == []
 
 
-async def test_a_feed_problem_is_told_once_until_the_feed_has_been_live(rig):
+async def test_a_feed_problem_is_told_once_until_the_feed_has_been_live_for_a_while(rig):
     retry = SimpleNamespace(alert="token refused")
     for _ in range(3):
         rig.runner.on_feed_retry(retry)
     rig.runner.on_feed_retry(SimpleNamespace(alert=""))
     assert len(rig.runner.alerts) == 1
     rig.runner.forget_feed_alerts()
+    for _ in range(4):
+        rig.clock.pass_seconds(60)
+        rig.runner.on_feed_retry(retry)
+        rig.runner.forget_feed_alerts()
+    assert len(rig.runner.alerts) == 1
+    rig.clock.pass_seconds(60)
+    rig.runner.on_feed_retry(retry)
     rig.runner.on_feed_retry(retry)
     assert len(rig.runner.alerts) == 2
 

@@ -1,0 +1,67 @@
+"""What `--once` waits for, and whether it has seen everything it was run for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from core.exits.exit_lifecycle import ExitState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core.exits.running_exit import RunningExit
+    from core.monitor_parts import Parts
+
+_log = logging.getLogger(__name__)
+_FIRST_PRICES_S: Final = 6.0
+_AT_MOST_S: Final = 300.0
+
+
+class OnceRun:
+    """`stop` is set when a person asks for the end."""
+
+    def __init__(self, parts: Parts, stop: asyncio.Event) -> None:
+        self._parts = parts
+        self._stop = stop
+
+    async def run(self) -> None:
+        """Wait for prices, let spreads settle and suspects be confirmed, finish the exits that were started."""
+        parts = self._parts
+        await self._wait(_FIRST_PRICES_S, lambda: all(parts.price_cache.quote(key) for key in parts.cache.keys()))  # noqa: SIM118  a method, not a dict
+        settle_ms = max(parts.settings.leg_settle_ms, parts.settings.stop_confirm_max_ms) + 300
+        await self._wait(settle_ms / 1_000, lambda: parts.options.plan)
+        await self._wait(_AT_MOST_S, self._is_settled)
+
+    def name_unjudged(self) -> bool:
+        """Whether a position could not be judged in an open market. Nobody looks again after `--once`: that is no clean end."""
+        engine, now = self._parts.engine, self._parts.clock.monotonic_ns()
+        if engine.desk.session_open is not True:
+            return False
+        found = ((strategy_id, guard.why_unprotected(now)) for strategy_id, guard in engine.guards.items())
+        blind = [(strategy_id, why) for strategy_id, why in found if why]
+        for strategy_id, why in blind:
+            _log.critical("strategy %d could not be judged: %s", strategy_id, why)
+        return bool(blind)
+
+    def _is_settled(self) -> bool:
+        """Every exit is finished and written, or waits for a person or for the market."""
+        desk = self._parts.engine.desk
+        return not desk.unwritten and all(self._is_stuck(running) for running in desk.exits.values())
+
+    def _is_stuck(self, running: RunningExit) -> bool:
+        is_waiting = running.state is ExitState.HALTED or self._parts.engine.desk.session_open is not True
+        return is_waiting and not any(attempt.is_live for attempt in running.attempts) and not running.is_flat
+
+    async def _wait(self, limit_s: float, is_done: Callable[[], object]) -> None:
+        """Until `is_done`, the limit, or a request to stop."""
+        changed = self._parts.runner.changed
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while not is_done() and not self._stop.is_set():
+                    changed.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(0.1):
+                            await changed.wait()
