@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TOLD_ONE_BY_ONE: Final = 3
 TELL_AGAIN_NS: Final = 300 * NS_PER_S
 FIRST_PRICE_NS: Final = 2 * NS_PER_S
+NAMED: Final = 20
+"""Nobody reads a page with a thousand numbers."""
 START_NS: Final = 5 * NS_PER_S
 GUARDS_PER_STEP: Final = 100
 BACK_NS: Final = 5 * NS_PER_S
@@ -108,7 +110,9 @@ class ProtectionWatch:
         self._told_ns.update(dict.fromkeys(ids_now, now))
         self._paged.update(ids_now)
         if len(new) > TOLD_ONE_BY_ONE:
-            ids = ", ".join(str(guard.booked.position.strategy_id) for guard in new)
+            ids = ", ".join(str(guard.booked.position.strategy_id) for guard in new[:NAMED])
+            if len(new) > NAMED:
+                ids += f" and {len(new) - NAMED} more"
             text = f"{new[0].why_unprotected(now) or _UNNAMED}; strategies {ids}"
             self._say((Alert(Severity.PAGE, f"{len(new)} positions are unprotected", text),))
             return

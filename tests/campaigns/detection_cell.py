@@ -71,6 +71,7 @@ class Held:
     legs: tuple[CondorLeg, ...]
     base: dict[int, int] = field(default_factory=dict)
     is_still: bool = False
+    outage: int | None = None
 
     def __post_init__(self) -> None:
         self.base = {leg.security_id: leg.entry for leg in self.legs}

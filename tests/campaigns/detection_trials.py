@@ -167,6 +167,8 @@ async def stops(folder: Path, seed: int, trials: int, found: Found) -> None:
             hit = [line.pop() for line in (singles, singles, condors) if line]
             await one.live()
             await asyncio.sleep(one.random.uniform(0.3, 3.0))
+            for each in hit:
+                each.outage = outage % 4
             is_down = _take_down(one, outage, hit)
             await asyncio.gather(*(_cross(one, each, found) for each in hit))
             if one.feed.is_live is is_down:
@@ -211,7 +213,7 @@ async def _cross(one: Cell, held: Held, found: Found) -> None:
     try:
         await until(lambda: len(one.orders(held)) > 0, 30)
     except TimeoutError:
-        found.wrong.append(f"stop of {held.strategy_id} never fired")
+        found.wrong.append(f"stop of {held.strategy_id} never fired in outage {held.outage}: {_why_not(one, held)}")
         return
     late_s = (int(one.orders(held)[0]["at_ns"]) - crossed_utc_ns) / NS_PER_S
     found.late[STOP_ONE if len(held.legs) == 1 else STOP_CONDOR].append(late_s)
@@ -219,11 +221,25 @@ async def _cross(one: Cell, held: Held, found: Found) -> None:
     await until(lambda: one.net(held) == 0, 30)
 
 
+def _why_not(one: Cell, held: Held) -> str:
+    now = time.monotonic_ns()
+    guard = one.parts.engine.guards.get(held.strategy_id)
+    if guard is None:
+        return f"it is not guarded; guarded are {sorted(one.parts.engine.guards)}"
+    keys = [key_of(leg) for leg in held.legs]
+    states = [str(one.parts.prices.watch.trust.state_of(key)) for key in keys]
+    quotes = [one.parts.price_cache.quote(key) for key in keys]
+    seen = [quote and (quote.last, str(quote.source), (now - quote.received_ns) // 1_000_000) for quote in quotes]
+    exits = [(each.strategy_id, str(each.state)) for each in one.parts.engine.desk.exits.values()]
+    facts = (guard.booked.pnl, guard.booked.lower, guard.why_unprotected(now), states, seen, held.base, exits)
+    return f"{facts}; {one.alerts}"
+
+
 def _check_orders(one: Cell, held: Held, found: Found) -> None:
     placed = one.orders(held)
     if len(placed) != len(held.legs) or len({order["body"]["securityId"] for order in placed}) != len(held.legs):
         found.wrong.append(
-            f"{held.strategy_id}: expected {len(held.legs)} orders, one for each leg; found {len(placed)}"
+            f"{held.strategy_id}: expected {len(held.legs)} orders, one for each leg; found {len(placed)} in outage {held.outage}"
         )
     account = one.exchange.venue.account
     ids = {leg.security_id for leg in held.legs}

@@ -162,10 +162,10 @@ async def test_once_without_any_position_ends_clean(exchange, tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_once_without_prices_ends_clean_and_shows_what_is_unknown(exchange, condor, tmp_path, mode):
+async def test_once_without_prices_calls_a_person_and_shows_what_is_unknown(exchange, condor, tmp_path, mode):
     exchange.add_fault({"kind": "http_5xx", "where": {"path": "/marketfeed"}})
     code, view = await run_once(exchange, tmp_path, *mode, "--once", "--no-websocket")
-    assert code == 0
+    assert code == 3
     assert [(each.pnl, each.state) for each in view.positions] == [(None, "guarded")]
     assert read_exits(tmp_path) == []
 

@@ -6,6 +6,7 @@ from core.exits.desk_settings import DeskSettings
 from core.exits.engine import Engine
 from core.exits.guard_settings import GuardSettings
 from core.model import events as ev
+from core.model.commands import Severity
 from core.model.exit_levels import ExitLevels
 from core.model.market import QuoteSource
 from core.model.signals import Mode
@@ -92,7 +93,30 @@ def test_a_dead_feed_is_one_page_and_not_a_thousand_and_the_round_is_made_in_ste
     rig.look()
     (alert,) = rig.alerts
     assert alert.subject == "1000 positions are unprotected"
-    assert " 777," in alert.text
+    assert " 20 and 980 more" in alert.text
+
+
+def test_whoever_was_paged_hears_that_it_is_over_and_of_the_next_time_at_once():
+    rig = Rig(1)
+    rig.price(1)
+    rig.pass_seconds(6)
+    rig.look()
+    said = []
+    for _ in range(2):
+        rig.alerts.clear()
+        rig.engine.desk.feed_live = False
+        rig.pass_seconds(8)
+        rig.look()
+        said.append([alert.severity for alert in rig.alerts])
+        rig.alerts.clear()
+        rig.engine.desk.feed_live = True
+        for _ in range(8):
+            rig.price(1)
+            rig.pass_seconds(1)
+            rig.look()
+        said.append([alert.subject for alert in rig.alerts])
+    assert [said[0], said[2]] == [[Severity.PAGE], [Severity.PAGE]]
+    assert all(subjects and subjects[-1].endswith("is protected again") for subjects in (said[1], said[3]))
 
 
 def test_a_flapping_price_is_not_paged_at_every_turn_and_a_lasting_one_again_after_a_while():
