@@ -41,6 +41,8 @@ SAME_PRICES: Final = 5
 """So many answers in a row, each equal to a packet told since the one before: the clocks differ and nothing is kept back."""
 """So many answers in a row that show the feed's price again end a mute: the news was REST's mistake."""
 AGAIN_NS: Final = NS_PER_S
+OVER_NS: Final = 1_500 * NS_PER_MS
+"""A quote that comes so much later after its trade than others do has come after the second of the trade, with some room."""
 
 
 class TrustState(StrEnum):
@@ -144,9 +146,11 @@ class PriceJudge:
         self.limits = limits
         self.shift_s = 0
         self.is_lagging = False
+        self._least_delay_ns: int | None = None
 
     def look(self, watched: Watched, feed: Quote | None, now: int, *, on_line: bool) -> None:
         """Set the state by what the feed has brought until now."""
+        self._note_delay(feed)
         if on_line:
             watched.state = self._state_on_line(watched, feed, now)
         else:
@@ -166,7 +170,9 @@ class PriceJudge:
             late_s = None
         if later_s(watched.rest, rest) < 0 and is_cached(watched.rest, rest, now):
             return Taken.OLD
-        is_disputed = watched.line_ns is not None and contradicts(feed, rest, late_s)
+        is_disputed = watched.line_ns is not None and contradicts(
+            feed, rest, late_s, is_settled=self._note_delay(feed) >= OVER_NS
+        )
         if is_disputed and feed is not None:
             # A packet that came while the answer was on its way: REST's round price may be the market of before the move.
             is_older = feed.received_ns > requested_ns and not self.is_lagging
@@ -190,6 +196,14 @@ class PriceJudge:
         watched.misses += 1
         longest_ns = self.limits.unknown_ns if watched.rest is None else self.limits.stale_ns
         watched.retry_ns = now + min(NS_PER_S << min(watched.misses - 1, 10), longest_ns)
+
+    def _note_delay(self, feed: Quote | None) -> int:
+        """Nanoseconds by which the feed's quote came later after its trade than any other has; 0 when that is not known."""
+        if feed is None or feed.exchange_time is None:
+            return 0
+        delay_ns = feed.received_ns - feed.exchange_time * NS_PER_S
+        self._least_delay_ns = delay_ns if self._least_delay_ns is None else min(self._least_delay_ns, delay_ns)
+        return delay_ns - self._least_delay_ns
 
     def late_s(self, feed: Quote | None, rest: Quote | None) -> int | None:
         """Seconds by which the feed's trade is older than REST's; None when a time is missing."""

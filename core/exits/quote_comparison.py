@@ -77,12 +77,16 @@ def brackets(quote: Quote) -> bool:
     return is_two_sided(quote) and mark_of(quote.last, quote.bid, quote.ask) == quote.last
 
 
-def contradicts(feed: Quote | None, rest: Quote, late_s: int | None) -> bool:
-    """Whether the two say different prices at the same time (fault F32)."""
+def contradicts(feed: Quote | None, rest: Quote, late_s: int | None, *, is_settled: bool) -> bool:
+    """Whether the two say different prices at the same time (fault F32).
+
+    `is_settled`: the feed has brought its last trade, or that again, after the second of the trade was over.
+    """
     if feed is None or not is_two_sided(feed):
         return False
     # One trade has one price: REST that tells the same trade of a quiet instrument differently is not news, it is wrong.
-    is_same_trade = late_s == 0 and rest.last != feed.last
+    # But times are whole seconds: a feed that turned mute within the second may lack the last trade of it.
+    is_same_trade = is_settled and late_s == 0 and rest.last != feed.last
     if rest.received_ns - feed.received_ns > (CACHE_AGE_NS if is_same_trade else DISPUTE_AGE_NS):
         return False
     if late_s is not None and late_s >= LAG_S:

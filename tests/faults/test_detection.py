@@ -1,4 +1,4 @@
-"""The detection campaign in small: the whole monitor, real sockets, random moments. The whole: `python -m tests.campaigns.detection`."""
+"""The detection campaign in small: the whole monitor, real sockets, random moments (`python -m tests.campaigns.detection` is it all)."""
 
 from __future__ import annotations
 

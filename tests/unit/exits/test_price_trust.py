@@ -621,13 +621,27 @@ def test_f25_a_feed_that_delivers_is_not_muted_for_good_by_a_clock_of_rest_that_
 
 
 def test_f32_rest_that_tells_the_last_trade_of_a_quiet_instrument_differently_is_not_believed():
-    judged = Judged()
+    judged = Judged(A, B)
     judged.check()
-    judged.packet(100)
+    judged.packet(100, time=T - 60)
+    judged.packet(100, B)
     judged.check(3 * S)
-    answer = judged.rest(110)
+    answer = judged.rest(110, time=T - 60)
     assert answer.taken == ()
     assert len(answer.disputes) == 1
+
+
+def test_f03_a_feed_that_turns_mute_within_the_second_of_a_trade_does_not_keep_the_news_of_rest_out():
+    """Trade times are whole seconds: another trade may have followed in the same one. A stop waited 30 s for it."""
+    judged = Judged(A, B)
+    judged.check()
+    judged.packet(100)
+    judged.packet(100, B)
+    judged.check(2_600 * MS)
+    (taken,) = judged.rest(130).taken
+    assert taken.last == 130_00
+    judged.check(600 * MS)
+    assert judged.state() is TrustState.MUTED
 
 
 def test_a_quiet_instrument_near_a_level_is_verified_every_five_seconds():
