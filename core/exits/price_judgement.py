@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 SAME_TIME_S: Final = 2
 AGREEMENTS: Final = 3
+"""So many answers in a row that show the feed's price again end a mute: the news was REST's mistake."""
 SAME_PRICES: Final = 5
 """So many answers in a row, each equal to a packet told since the one before: the clocks differ and nothing is kept back."""
-"""So many answers in a row that show the feed's price again end a mute: the news was REST's mistake."""
 AGAIN_NS: Final = NS_PER_S
 OVER_NS: Final = 1_500 * NS_PER_MS
 """A quote that comes so much later after its trade than others do has come after the second of the trade, with some room."""

@@ -1,4 +1,4 @@
-"""The detection campaign in small: the whole monitor, real sockets, random moments (`python -m tests.campaigns.detection` is it all)."""
+"""The detection campaign in small: the whole monitor, real sockets, random moments. In full: `make detection`."""
 
 from __future__ import annotations
 
