@@ -45,7 +45,7 @@ class HouseKeeping:
             is_open = parts.engine.desk.session_open is not False
             if parts.feed is not None:
                 # Derivatives trade on when the indices stop (15:30), and in the closing auction nobody promises a tick.
-                canary_trades = parts.calendar.session_open(parts.clock.utc_ns(), Segment.IDX_I) is True
+                canary_trades = self._canary_trades()
                 # On a day of unknown hours silence means nothing: connecting anew all night long would earn a block (429).
                 parts.feed.market(is_open=parts.engine.desk.session_open is True, canary_trades=canary_trades)
             if parts.order_updates is not None:
@@ -95,9 +95,15 @@ class HouseKeeping:
             return
         feed, now = parts.feed.status, parts.clock.monotonic_ns()
         is_open = parts.engine.desk.session_open is True
-        alert = self._feed_news.look(now, feed.lines_live, feed.needed, feed.last_end, is_open=is_open)
+        # Where not even the indices tick, quiet options are no news: only a connection that is lost is.
+        live = feed.lines_live if self._canary_trades() else feed.connected
+        alert = self._feed_news.look(now, live, feed.needed, feed.last_end, is_open=is_open)
         if alert is not None:
             parts.runner.carry_out((alert,))
+
+    def _canary_trades(self) -> bool:
+        parts = self._parts
+        return parts.calendar.session_open(parts.clock.utc_ns(), Segment.IDX_I) is True
 
     def _look_after_store(self) -> None:
         """Tell a person when changes of the rows are noticed late for long. A store that is away is the keeper's to tell."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from core.model.commands import Alert
     from core.model.instrument import Instrument
+    from core.paper.orders import PaperOrder
 
 LOOK_S: Final = 0.005
 STOP_PERCENT: Final = 15
@@ -215,6 +216,10 @@ class Cell:
             for line in requests
             if (line["method"], line["path"]) == ("POST", "/orders") and line["body"]["securityId"] in ids
         ]
+
+    def placed(self, security_id: int) -> list[PaperOrder]:
+        """The exchange's orders of one contract, in order."""
+        return [order for order in self.exchange.venue.account.orders.values() if order.key.security_id == security_id]
 
     def net(self, held: Held) -> int:
         """Units still held, long and short added without their signs."""

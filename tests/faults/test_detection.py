@@ -1,4 +1,4 @@
-"""The detection campaign in small: the whole monitor, real sockets, random moments. In full: `make detection`."""
+"""The detection campaign in small, with the whole monitor and real sockets (`python -m tests.campaigns.detection` is the whole)."""
 
 from __future__ import annotations
 
