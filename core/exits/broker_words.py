@@ -99,7 +99,7 @@ def on_refused(desk: DeskState, event: OrderRefused) -> None:
             if event.refusal is Refusal.TOKEN:
                 attempt.token_refused = True
                 # Another token is there within seconds, or not for long.
-                pause_ns = min(pause_ns, NS_PER_S << min(_token_refusals_in_a_row(ref.leg) - 1, 16))
+                pause_ns = min(pause_ns, NS_PER_S << min(max(_token_refusals_in_a_row(ref.leg) - 1, 0), 16))
             desk.alert(ref.running, Severity.PAGE, f"orders refused: {event.refusal.value}", event.reason)
         case Refusal.VALIDATION:
             desk.alert(ref.running, Severity.WARNING, "order refused", event.reason)
