@@ -669,3 +669,12 @@ def test_a_quiet_instrument_that_comes_near_a_level_is_asked_within_five_seconds
     judged.trust.set_near((A,))
     judged.check(5_200 * MS)
     assert judged.trust.has_due
+
+
+def test_what_is_near_and_not_wanted_changes_nothing_and_is_known_when_it_is_wanted():
+    judged = Judged(A)
+    judged.trust.set_near((A, B))
+    judged.trust.set_wanted((A, B), judged.now)
+    judged.trust.set_near((A,))
+    judged.check(100 * MS)
+    assert judged.trust.next_batch(9) == (A, B)
