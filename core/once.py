@@ -40,10 +40,9 @@ class OnceRun:
         engine, now = self._parts.engine, self._parts.clock.monotonic_ns()
         if engine.desk.session_open is not True:
             return False
-        found = ((strategy_id, guard.why_unprotected(now)) for strategy_id, guard in engine.guards.items())
-        blind = [(strategy_id, why) for strategy_id, why in found if why]
-        for strategy_id, why in blind:
-            _log.critical("strategy %d could not be judged: %s", strategy_id, why)
+        blind = {each: guard for each, guard in engine.guards.items() if not guard.safe_to_trade(now).is_safe}
+        for strategy_id, guard in blind.items():
+            _log.critical("strategy %d could not be judged: %s", strategy_id, guard.why_unprotected(now))
         return bool(blind)
 
     def _is_settled(self) -> bool:
