@@ -96,10 +96,10 @@ class PriceWatch:
 
     def set_wanted(self, keys: Iterable[InstrumentKey], canaries: Iterable[InstrumentKey] = ()) -> None:
         """Judge exactly these. The canaries tell how late the feed is; they are watched by the cache, and asked for by nobody."""
-        wanted = tuple(dict.fromkeys(keys))
+        wanted = dict.fromkeys(keys)
         self.trust.set_wanted(wanted, self._clock.monotonic_ns())
         self._lag_keys = tuple(dict.fromkeys((*canaries, *wanted)))[:LAG_KEYS]
-        self._muted = {key: since for key, since in self._muted.items() if key in set(wanted)}
+        self._muted = {key: since for key, since in self._muted.items() if key in wanted}
         self._poked.set()
 
     def poke(self) -> None:
