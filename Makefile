@@ -79,6 +79,7 @@ detection: install-test ## Trials: how soon silence, stale legs and dead sockets
 
 feed-day: install-test ## A six-hour day in minutes, with a storm on the feed, against the same day without
 	@$(BIN)/python -m tests.campaigns.feed_day
+	@$(BIN)/python -m tests.campaigns.feed_memory
 
 feed-scale: install-test ## 25,000 instruments over five connections through the whole monitor
 	@$(BIN)/python -m tests.campaigns.scale
