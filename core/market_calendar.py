@@ -125,7 +125,9 @@ def load_calendar(path: Path = TABLE) -> MarketCalendar:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigurationError(f"{path} cannot be read ({reason}).", "Restore it, or correct MARKET_CALENDAR.") from None
+        raise ConfigurationError(
+            f"{path} cannot be read ({reason}).", "Restore it, or correct MARKET_CALENDAR."
+        ) from None
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return _calendar_of(csv.DictReader(lines), path)
 
