@@ -10,6 +10,7 @@ from core.level_memory import LevelMemory
 from core.model.commands import Alert, Severity
 from core.model.errors import ConfigurationError, DecodeError, StoreError, TransportError
 from core.model.events import PositionGone, PositionOpened
+from core.model.memory import NOTHING_REMEMBERED
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.position_book import Book, build_book, guarded_rows, wanted_keys
 from core.read_trouble import ReadTrouble
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from core.instrument_source import InstrumentSource
     from core.model.errors import RowError
     from core.model.instrument import Instrument, InstrumentKey
+    from core.model.memory import PositionMemory
     from core.model.position import Position
     from core.position_book import BookedPosition, BookRules
     from core.stores.base import TradeStore
@@ -34,7 +36,7 @@ _ASK_AGAIN_NS: Final = 60 * NS_PER_S
 
 
 def position_tag(position: Position) -> str:
-    """Name under which a peak is remembered: the same units at the same entry, the same peak."""
+    """Name under which a position is remembered: the same units at the same entry, the same peak."""
     legs = ",".join(f"{leg.row_id}/{leg.units:+d}/{leg.entry}" for leg in position.legs)
     return f"{position.strategy_id}:{legs}"
 
@@ -55,7 +57,7 @@ class BookKeeper:
         runner: ExitRunner,
         clock: Clock,
         rules: BookRules,
-        peaks: Mapping[str, int],
+        memories: Mapping[str, PositionMemory],
     ) -> None:
         self.known: dict[int, BookedPosition] = {}
         self.set_aside: tuple[RowError, ...] = ()
@@ -66,7 +68,7 @@ class BookKeeper:
         self._runner = runner
         self._clock = clock
         self._rules = rules
-        self._peaks = peaks
+        self._memories = memories
         self.on_positions: Callable[[tuple[Position, ...]], None] = lambda _: None
         self.on_read: Callable[[], None] = lambda: None
         self._turn = asyncio.Lock()
@@ -190,8 +192,8 @@ class BookKeeper:
             if self.known.get(strategy_id) != booked:
                 self.known[strategy_id] = booked
                 _log.info("guarding %s", _described(booked))
-                peak = self._peaks.get(position_tag(booked.position))
-                self._runner.handle(PositionOpened(booked.position, booked.levels, now, peak))
+                memory = self._memories.get(position_tag(booked.position), NOTHING_REMEMBERED)
+                self._runner.handle(PositionOpened(booked.position, booked.levels, now, memory))
         self.on_read()
 
     def _tell_set_aside(self, book: Book) -> None:

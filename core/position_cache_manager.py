@@ -11,12 +11,13 @@ from core.model.market import QuoteSource, mark_of
 from core.model.session_time import NS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import KeysView, Sequence
+    from collections.abc import Callable, Iterable, KeysView, Sequence
 
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.model.money import Paise
     from core.model.position import Position
+    from core.model.signals import Signal
 
 OPEN_BOUND: Final[Paise] = 2**62
 """No bound on this side: beyond any real P&L."""
@@ -33,7 +34,7 @@ BACKLOG_NS: Final = 2 * NS_PER_S
 # Enum members cost a slow look-up on their class.
 _FEED: Final = QuoteSource.FEED
 _CACHE: Final = QuoteSource.CACHE
-_NOTHING: Final[tuple[BookedPosition, ...]] = ()
+_NOTHING: Final[tuple[Holder, ...]] = ()
 
 
 class Backlog:
@@ -112,8 +113,8 @@ class InstrumentSlot:
         self.exchange_time = 0
         self.refused_since_ns: int | None = None
         self.doubted_ns = 0
-        self.holders: list[tuple[BookedPosition, int]] = []
-        """Positions with legs on this instrument, each with its net signed units here."""
+        self.holders: list[tuple[Holder, int]] = []
+        """Positions with legs on this instrument, and whoever sums or watches it, each with its net signed units here."""
 
     def gives_in(self, received_ns: int) -> bool:
         """Whether a quote that ought to be dropped is taken after all, because nothing else has come for so long."""
@@ -132,49 +133,76 @@ class InstrumentSlot:
             self.mark = mark_of(quote.last, quote.bid, quote.ask)
             self.recount_holders()
 
-    def recount_holders(self) -> None:
-        for booked, _ in self.holders:
-            booked.recount()
+    @property
+    def positions(self) -> list[BookedPosition]:
+        """The holders that are positions."""
+        return [holder for holder, _ in self.holders if isinstance(holder, BookedPosition)]
 
-    def holders_outside(self, change: Paise) -> Sequence[BookedPosition]:
+    def recount_holders(self) -> None:
+        """Positions first: who sums them asks them."""
+        for holder, _ in tuple(self.holders):
+            holder.recount()
+
+    def holders_outside(self, change: Paise) -> Sequence[Holder]:
         """Move the holders' P&L by `change` paise per unit; return those that are watched or out of their band."""
-        outside: list[BookedPosition] | None = None
-        for booked, units in self.holders:
-            pnl = booked.pnl
+        outside: list[Holder] | None = None
+        for holder, units in self.holders:
+            pnl = holder.pnl
             if pnl is not None:
-                booked.pnl = pnl = pnl + units * change
-                if booked.lower < pnl < booked.upper and not booked.watched:
+                holder.pnl = pnl = pnl + units * change
+                if holder.lower < pnl < holder.upper and not holder.watched:
                     continue
-            elif not booked.watched:
+            elif not holder.watched:
                 continue
             if outside is None:
                 outside = []
-            outside.append(booked)
+            outside.append(holder)
         return _NOTHING if outside is None else outside
 
 
-class BookedPosition:
-    """One open position and its running P&L. Written only by the cache, except the band, which its guard sets.
+class Holder:
+    """Whoever's figure moves with the marks of instruments: a position, a sum of positions, a watch on one mark.
 
-    `pnl` is paise, None while any leg has no mark or no entry; `missing` counts those legs. The band excludes its ends:
-    `apply` returns the position when P&L ≤ `lower`, P&L ≥ `upper`, or `watched`. `slots[i]` belongs to
-    `position.legs[i]`. `backlog` is the cache's.
+    `pnl` is paise, None while unknown: the cache adds net units × change of the mark. The band excludes its ends: `apply`
+    returns the holder when `pnl` ≤ `lower`, `pnl` ≥ `upper`, or `watched`; the engine then asks its `judge`.
     """
 
-    __slots__ = ("backlog", "lower", "missing", "pnl", "position", "realised", "slots", "upper", "watched")
+    __slots__ = ("judge", "lower", "pnl", "upper", "watched")
+
+    def __init__(self) -> None:
+        self.pnl: Paise | None = None
+        self.lower: Paise = -OPEN_BOUND
+        self.upper: Paise = OPEN_BOUND
+        self.watched = False
+        self.judge: Callable[[Quote], Iterable[Signal]] = _nobody
+
+    def recount(self) -> None:
+        """Compute `pnl` from scratch: a mark has become known, or has changed without a quote of the market."""
+
+    def open_band(self) -> None:
+        """Let every quote pass."""
+        self.lower, self.upper, self.watched = -OPEN_BOUND, OPEN_BOUND, False
+
+
+class BookedPosition(Holder):
+    """One open position and its running P&L. Written only by the cache, except the band and the judge, which its guard sets.
+
+    `pnl` is paise, None while any leg has no mark or no entry; `missing` counts those legs. `slots[i]` belongs to
+    `position.legs[i]`. `backlog` is the cache's. `on_recount` hears of every P&L that did not move by a difference.
+    """
+
+    __slots__ = ("backlog", "missing", "on_recount", "position", "realised", "slots")
 
     def __init__(
         self, position: Position, slots: tuple[InstrumentSlot, ...], realised: Paise, backlog: Backlog
     ) -> None:
+        super().__init__()
         self.position = position
         self.slots = slots
         self.realised = realised
         self.backlog = backlog
-        self.pnl: Paise | None = None
         self.missing = len(slots)
-        self.lower = -OPEN_BOUND
-        self.upper = OPEN_BOUND
-        self.watched = False
+        self.on_recount: Callable[[Paise | None], None] | None = None
         self.recount()
 
     def quote_of(self, leg: int) -> Quote | None:
@@ -183,6 +211,7 @@ class BookedPosition:
 
     def recount(self) -> None:
         """Compute `missing` and `pnl` from scratch."""
+        before = self.pnl
         total = self.realised
         missing = 0
         for leg, slot in zip(self.position.legs, self.slots, strict=True):
@@ -192,6 +221,12 @@ class BookedPosition:
                 total += leg.units * (slot.mark - leg.entry)
         self.missing = missing
         self.pnl = None if missing else total
+        if self.on_recount is not None:
+            self.on_recount(before)
+
+
+def _nobody(_: Quote) -> tuple[Signal, ...]:
+    return ()
 
 
 class PositionCacheManager:
@@ -220,12 +255,7 @@ class PositionCacheManager:
         units: dict[InstrumentKey, int] = {}
         for leg in position.legs:
             units[leg.instrument.key] = units.get(leg.instrument.key, 0) + leg.units
-        for leg in position.legs:
-            key = leg.instrument.key
-            if key not in self._slots:
-                self._slots[key] = InstrumentSlot(key, leg.instrument.tick)
-                self._note_change(key, self._added, self._removed)
-        slots = tuple(self._slots[leg.instrument.key] for leg in position.legs)
+        slots = tuple(self._slot(leg.instrument.key, leg.instrument.tick) for leg in position.legs)
         booked = BookedPosition(position, slots, realised, self.backlog)
         for key, held in units.items():
             self._slots[key].holders.append((booked, held))
@@ -234,6 +264,26 @@ class PositionCacheManager:
             self._release(replaced)
         self._booked[position.strategy_id] = booked
         return booked
+
+    def join(self, holder: Holder, key: InstrumentKey, units: int, tick: Paise) -> InstrumentSlot:
+        """Move `holder` with the mark of `key` by `units` (signed) from now on, on top of what it holds there already.
+
+        Its `pnl` stays as it is: the caller sets it. `tick` is paise, for an instrument that nobody held before.
+        """
+        slot = self._slot(key, tick)
+        held = sum(known for each, known in slot.holders if each is holder)
+        others = [each for each in slot.holders if each[0] is not holder]
+        slot.holders = [*others, (holder, held + units)] if held + units else others
+        if not slot.holders:
+            self._drop_slot(slot)
+        return slot
+
+    def part(self, holder: Holder, keys: Iterable[InstrumentKey]) -> None:
+        """Move `holder` with none of these any more."""
+        for key in keys:
+            slot = self._slots.get(key)
+            if slot is not None:
+                self._leave(slot, holder)
 
     def remove(self, strategy_id: int) -> None:
         """Forget the position; does nothing when it is not booked."""
@@ -266,8 +316,8 @@ class PositionCacheManager:
         self._removed.clear()
         return changes
 
-    def apply(self, quote: Quote) -> Sequence[BookedPosition]:  # noqa: C901  a call costs more than a branch here
-        """Fold one quote in; return the positions it touches that are watched or out of their band.
+    def apply(self, quote: Quote) -> Sequence[Holder]:  # noqa: C901  a call costs more than a branch here
+        """Fold one quote in; return the holders it touches that are watched or out of their band.
 
         Dropped and counted: an exchange time older than the newest one the feed gave for the instrument (equal is
         fine: it does not advance when only the book changes), a last price below one tick, and a last price or mark above
@@ -316,12 +366,25 @@ class PositionCacheManager:
             return slot.holders_outside(0)
         return slot.holders_outside(mark - before)
 
+    def _slot(self, key: InstrumentKey, tick: Paise) -> InstrumentSlot:
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = InstrumentSlot(key, tick)
+            self._note_change(key, self._added, self._removed)
+        return slot
+
     def _release(self, booked: BookedPosition) -> None:
         for slot in set(booked.slots):
-            slot.holders = [holder for holder in slot.holders if holder[0] is not booked]
-            if not slot.holders:
-                del self._slots[slot.key]
-                self._note_change(slot.key, self._removed, self._added)
+            self._leave(slot, booked)
+
+    def _leave(self, slot: InstrumentSlot, holder: Holder) -> None:
+        slot.holders = [each for each in slot.holders if each[0] is not holder]
+        if not slot.holders:
+            self._drop_slot(slot)
+
+    def _drop_slot(self, slot: InstrumentSlot) -> None:
+        del self._slots[slot.key]
+        self._note_change(slot.key, self._removed, self._added)
 
     @staticmethod
     def _note_change(key: InstrumentKey, now: set[InstrumentKey], before: set[InstrumentKey]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.exits.price_lines import start_peak
 from core.exits.profit_and_loss import days_to_expiry
-from core.exits.rules import PRICE_RULES, TIME_RULES, RuleFacts, armed_peak
+from core.exits.rules import PRICE_RULES, RuleFacts
+from core.exits.time_rules import TIME_RULES
 from core.model.instrument import InstrumentKey, Segment
 from core.model.market import mark_of
 from core.model.money import rupees_text
@@ -196,7 +198,7 @@ def levels_now(
         pnl = _pnl(each.position, quotes)
         facts = RuleFacts(
             each.levels,
-            armed_peak(each.levels, None),
+            start_peak(each.levels, None),
             days_to_expiry(each.position, now.date()),
             now.time(),
             is_trading_day,

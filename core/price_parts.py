@@ -76,7 +76,7 @@ class PriceParts:
     def names_of(self, positions: PositionCacheManager, key: InstrumentKey) -> str:
         """The symbol that the instrument master gives; the key for what no position holds."""
         slot = positions.slot_of(key)
-        for booked, _ in () if slot is None else slot.holders:
+        for booked in () if slot is None else slot.positions:
             for leg in booked.position.legs:
                 if leg.instrument.key == key:
                     return leg.instrument.symbol

@@ -9,6 +9,7 @@ from core.exits.attempt_chaser import take_absence
 from core.exits.exit_finish import is_reversed
 from core.exits.exit_lifecycle import LIVE, AttemptState, AttemptTrigger, LegState, LegTrigger
 from core.exits.leg_sender import halt
+from core.model import events as ev
 from core.model.commands import ReadOrderBook, ReadPositions, ReadTradeBook, Severity
 from core.model.journal_records import AttemptObserved, AttemptRefused
 from core.model.orders import OrderReport, OrderStatus, Refusal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from core.exits.running_exit import Attempt, RunningExit, RunningLeg
     from core.model.events import (
         BrokerReadFailed,
+        BrokerWord,
         OrderAbsenceSeen,
         OrderAccepted,
         OrderBookRead,
@@ -33,6 +35,30 @@ if TYPE_CHECKING:
 
 _REVERSE_WATCH_NS: Final = 60 * NS_PER_S
 _MOST_NOT_SENT_PAUSES: Final = 10
+
+
+def take(desk: DeskState, event: BrokerWord) -> None:
+    match event:
+        case ev.OrderPosted():
+            on_posted(desk, event)
+        case ev.OrderAccepted():
+            on_accepted(desk, event)
+        case ev.OrderRefused():
+            on_refused(desk, event)
+        case ev.OrderOutcomeUnknown():
+            on_outcome_unknown(desk, event)
+        case ev.OrderReported():
+            on_reported(desk, event)
+        case ev.OrderAbsenceSeen():
+            on_absence(desk, event)
+        case ev.OrderBookRead():
+            on_order_book(desk, event)
+        case ev.TradeBookRead():
+            on_trade_book(desk, event)
+        case ev.BrokerReadFailed():
+            on_read_failed(desk, event)
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def on_posted(desk: DeskState, event: OrderPosted) -> None:

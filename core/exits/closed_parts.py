@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.exits.partial_close import PERCENT_OF, rest_of
 from core.model.exit_levels import Rule
+from core.model.memory import ToldLevel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from core.exits.running_exit import RunningExit
-    from core.model.exit_levels import ExitLevels
+    from core.model.exit_levels import Action, ExitLevels
     from core.model.money import Paise
     from core.model.position import Position
     from core.model.signals import ExitRecord
 
 
 class _Share(NamedTuple):
-    """`closed` units (unsigned) of a row that said `row_units` (signed) when they were closed."""
+    """`closed` units (unsigned) of a row that said `row_units` (signed) when they were closed: `percent` of it in all."""
 
     row_units: int
     closed: int
+    percent: int = 0
 
 
 def row_units_of(running: RunningExit | None) -> dict[int, int]:
@@ -40,21 +44,27 @@ class ClosedParts:
     rows: set[int] = field(default_factory=set)
     shares: dict[int, _Share] = field(default_factory=dict)
     realised: dict[int, Paise] = field(default_factory=dict)
-    fired: set[tuple[int, Rule, int | None]] = field(default_factory=set)
+    """By the first row of the position that a share was closed of."""
+    fired: dict[int, set[ToldLevel]] = field(default_factory=dict)
+    """By row id, so that a strategy that is entered again has all its levels."""
 
     def take(self, record: ExitRecord, row_units: dict[int, int]) -> None:
         """`row_units`: signed units of each row of the exit, by row id, as the database had them."""
         if record.action not in PERCENT_OF:
             self.rows.update(leg.row_id for leg in record.legs)
             return
-        self.mark_fired(record.strategy_id, record.rule, record.threshold)
+        level = ToldLevel(record.rule, record.level, record.threshold)
+        self.mark_fired((leg.row_id for leg in record.legs), level)
         # A share whose price is unknown adds nothing to the P&L that the levels are compared with.
-        self.realised[record.strategy_id] = self.realised.get(record.strategy_id, 0) + (record.realised_pnl or 0)
+        first = record.legs[0].row_id
+        self.realised[first] = self.realised.get(first, 0) + (record.realised_pnl or 0)
         for leg in record.legs:
             units = row_units.get(leg.row_id, 0)
             known = self.shares.get(leg.row_id)
-            before = known.closed if known is not None and known.row_units == units else 0
-            self.shares[leg.row_id] = _Share(units, before + leg.filled)
+            if known is None or known.row_units != units:
+                known = _Share(units, 0)
+            percent = max(known.percent, PERCENT_OF[record.action])
+            self.shares[leg.row_id] = _Share(units, known.closed + leg.filled, percent)
 
     def closed_of(self, position: Position) -> dict[int, int]:
         """Units (unsigned) already closed, by row id, of the rows that still say what they said."""
@@ -72,15 +82,37 @@ class ClosedParts:
 
     def realised_of(self, position: Position) -> Paise:
         """P&L of the shares already closed, paise."""
-        return self.realised.get(position.strategy_id, 0) if self.closed_of(position) else 0
+        return sum(self.realised.get(row, 0) for row in self.closed_of(position))
 
-    def levels_left(self, strategy_id: int, levels: ExitLevels) -> ExitLevels:
-        """The levels without those that have fired for a share. A level that was moved since is a new one."""
-        target = levels.target
-        if target is not None and (strategy_id, Rule.PROFIT_TARGET, target.amount) in self.fired:
-            return replace(levels, target=None)
-        return levels
+    def levels_left(self, position: Position, levels: ExitLevels) -> ExitLevels:
+        """The levels without those that have fired, or whose share is already gone. A level that was moved since is a new one."""
+        fired = self.told_of(position)
+        gone = max((self.shares[row].percent for row in self.closed_of(position)), default=0)
 
-    def mark_fired(self, strategy_id: int, rule: Rule, threshold: int | None) -> None:
-        """Each level acts once for a share, across restarts. `threshold` as in the signal, paise for price rules."""
-        self.fired.add((strategy_id, rule, threshold))
+        def is_done(rule: Rule, threshold: int | None, action: Action, level: str = "") -> bool:
+            return ToldLevel(rule, level, threshold) in fired or PERCENT_OF.get(action, 100) <= gone
+
+        target, warning = levels.target, levels.adjustment
+        if target is not None and is_done(Rule.PROFIT_TARGET, target.amount, levels.target_action):
+            levels = replace(levels, target=None)
+        if warning is not None and ToldLevel(Rule.ADJUSTMENT, "", -warning.first) in fired:
+            levels = replace(levels, adjustment=None)
+        if not (levels.scaling or levels.underlying or levels.greeks):
+            return levels
+        return replace(
+            levels,
+            scaling=tuple(x for x in levels.scaling if not is_done(Rule.SCALING_TARGET, x.amount, x.action)),
+            underlying=tuple(
+                x for x in levels.underlying if not is_done(Rule.UNDERLYING_LEVEL, x.price, x.action, x.name)
+            ),
+            greeks=tuple(x for x in levels.greeks if not is_done(Rule.GREEKS, x.in_units, x.action, x.kind.value)),
+        )
+
+    def told_of(self, position: Position) -> frozenset[ToldLevel]:
+        """What has fired for any of the position's rows."""
+        return frozenset().union(*(self.fired.get(leg.row_id, ()) for leg in position.legs))
+
+    def mark_fired(self, rows: Iterable[int], level: ToldLevel) -> None:
+        """Each level acts once for a share, or is told once, across restarts. `rows`: the row ids of its position."""
+        for row in rows:
+            self.fired.setdefault(row, set()).add(level)

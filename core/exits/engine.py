@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from core.exits import broker_words, exit_desk
 from core.exits.broker_watch import BrokerWatch
@@ -11,34 +11,37 @@ from core.exits.closed_parts import ClosedParts, row_units_of
 from core.exits.desk_state import DeskState
 from core.exits.engine_words import nothing_closed, with_prices
 from core.exits.exit_finish import alert_record
+from core.exits.guard_room import GuardRoom
+from core.exits.judges import Moment, RuleSetup
 from core.exits.order_plan import exit_id_of
+from core.exits.own_rules import OwnRules
 from core.exits.own_signals import operator_signal, outside_signal
-from core.exits.partial_close import PERCENT_OF, part_to_close
-from core.exits.position_guard import PositionGuard
+from core.exits.partial_close import PERCENT_OF, to_close
+from core.exits.precedence import most_pressing
 from core.exits.reconcile import netted_holdings
 from core.exits.restore import Restored, adopt
 from core.model import events as ev
-from core.model.commands import Alert, Command, RecordExit, Severity
-from core.model.exit_levels import FULL_EXITS
+from core.model.commands import Alert, Command, RecordExit, Remember, Severity
+from core.model.exit_levels import Rule
 from core.model.journal_records import RowsWritten
 from core.model.market import QuoteSource
+from core.model.memory import PositionMemory, ToldLevel
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode, Signal
-from core.position_cache_manager import OPEN_BOUND
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping, Sequence
 
     from core.exits.desk_settings import DeskSettings
-    from core.exits.position_guard import GuardSettings
+    from core.exits.judges import Judge
+    from core.exits.position_guard import GuardSettings, PositionGuard
     from core.exits.running_exit import RunningExit
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.model.position import Position, PositionReport
     from core.model.signals import ExitRecord
-    from core.position_cache_manager import PositionCacheManager
+    from core.position_cache_manager import Holder, PositionCacheManager
 
-_SWEEP_AT_LEAST = 256
 _NO_COMMANDS: tuple[Command, ...] = ()
 
 
@@ -53,31 +56,45 @@ class Engine:
     """One owner calls `handle` and `on_quote`, carries the commands out in order, and calls again at `next_wake_ns`."""
 
     def __init__(
-        self, cache: PositionCacheManager, guard_settings: GuardSettings, desk_settings: DeskSettings, mode: Mode
+        self,
+        cache: PositionCacheManager,
+        guard_settings: GuardSettings,
+        desk_settings: DeskSettings,
+        mode: Mode,
+        rules: RuleSetup | None = None,
     ) -> None:
         self.cache = cache
         self.mode = mode
         self.counts = EngineCounts()
-        self.guards: dict[int, PositionGuard] = {}
         self.finished: list[ExitRecord] = []
         self.desk = DeskState(desk_settings, mode, self._quote_of, cache.is_doubted)
-        self._guard_settings = guard_settings
         self._watch = BrokerWatch(desk_settings)
         self._opened: dict[int, ev.PositionOpened] = {}
         self._exiting: dict[int, RunningExit] = {}
         self._generations: dict[int, int] = {}
         self._closed = ClosedParts()
         self._alerted: set[int] = set()
-        self._deadlines: dict[int, int] = {}
-        self._sweep_from = 0
         self._uncompared: ev.PositionsRead | None = None
-        self.has_new_deadline = False
+        self._room = GuardRoom(guard_settings)
+        rules = rules or RuleSetup()
+        self.judges: tuple[Judge, ...] = (OwnRules(rules.own_rules, self.desk.say),)
+
+    @property
+    def guards(self) -> Mapping[int, PositionGuard]:
+        """Of the positions that no exit has taken over, by strategy id."""
+        return self._room.guards
+
+    @property
+    def has_new_deadline(self) -> bool:
+        """Whether `next_wake_ns` may be earlier than when it was last read."""
+        return self._room.has_new_deadline
 
     @property
     def next_wake_ns(self) -> int | None:
         """Monotonic time at which `TimePassed` is due at the latest; None when the quarter-second beat is enough."""
-        self.has_new_deadline = False
-        due = list(self._deadlines.values())
+        self._room.has_new_deadline = False
+        due = list(self._room.deadlines.values())
+        due.extend(at for judge in self.judges if (at := judge.next_deadline_ns) is not None)
         if self.desk.wake_ns is not None:
             due.append(self.desk.wake_ns)
         return min(due, default=None)
@@ -103,20 +120,21 @@ class Engine:
         for running in restored.running.values():
             self._exiting[running.strategy_id] = running
             self.cache.put(running.position)
+        for record in restored.finished:
+            for judge in self.judges:
+                judge.finished(record)
         return exit_desk.resume(self.desk)
 
     def on_quote(self, quote: Quote) -> tuple[Command, ...]:
         """The tick path."""
-        for booked in self.cache.apply(quote):
-            guard = self.guards.get(booked.position.strategy_id)
-            if guard is not None:
-                booked.backlog.note_quote(quote.received_ns)
-                self._take(guard, guard.on_quote(quote), quote.received_ns)
+        touched = self.cache.apply(quote)
+        if touched:
+            self._judge(touched, quote)
         if quote.key in self.desk.awaited_keys:
             self._advance(quote.received_ns)
         return self._drain() if self.desk.out else _NO_COMMANDS
 
-    def handle(self, event: ev.Event) -> tuple[Command, ...]:  # noqa: C901, PLR0912, PLR0915  one line per fact of the closed union
+    def handle(self, event: ev.Event) -> tuple[Command, ...]:  # noqa: C901, PLR0912  one line per fact of the closed union
         match event:
             case ev.QuoteArrived(quote):
                 return self.on_quote(quote)
@@ -132,26 +150,8 @@ class Engine:
                 self._on_doubted(event)
             case ev.LoopStalled():
                 self.cache.backlog.begin(event.at_ns, event.lasted_ns)
-            case ev.OrderPosted():
-                broker_words.on_posted(self.desk, event)
-            case ev.OrderAccepted():
-                broker_words.on_accepted(self.desk, event)
-            case ev.OrderRefused():
-                broker_words.on_refused(self.desk, event)
-            case ev.OrderOutcomeUnknown():
-                broker_words.on_outcome_unknown(self.desk, event)
-            case ev.OrderReported():
-                broker_words.on_reported(self.desk, event)
-            case ev.OrderAbsenceSeen():
-                broker_words.on_absence(self.desk, event)
-            case ev.OrderBookRead():
-                broker_words.on_order_book(self.desk, event)
-            case ev.TradeBookRead():
-                broker_words.on_trade_book(self.desk, event)
             case ev.PositionsRead():
                 self._on_positions(event)
-            case ev.BrokerReadFailed():
-                broker_words.on_read_failed(self.desk, event)
             case ev.RowsClosed():
                 self._on_rows_closed(event)
             case ev.OperatorExitRequested():
@@ -159,10 +159,24 @@ class Engine:
             case ev.StopRequested():
                 self.desk.stopping = True
             case _:
-                assert_never(event)
+                broker_words.take(self.desk, event)
         if self.desk.is_busy:
             self._advance(event.at_ns)
         return self._drain()
+
+    def memory_of(self, strategy_id: int) -> PositionMemory | None:
+        """What is to be remembered of a position; None when it is not known any more."""
+        opened = self._opened.get(strategy_id)
+        if opened is None:
+            return None
+        guard = self.guards.get(strategy_id)
+        told = tuple(sorted(self._closed.told_of(opened.position), key=str))
+        memory = replace(opened.memory, told=told)
+        if guard is not None:
+            memory = replace(memory, peak=guard.peak)
+        for judge in self.judges:
+            memory = judge.remember(strategy_id, memory)
+        return memory
 
     def note_decided(self, exit_id: str, at_ns: int) -> None:
         """When the commands of a new exit were in the caller's hands (monotonic): the engine itself has no clock."""
@@ -186,106 +200,105 @@ class Engine:
         self.cache.backlog.note_time(event.at_ns)
         desk = self.desk
         desk.session_open, desk.utc_ns, desk.ist_time = event.session_open, event.utc_ns, ist.time()
-        for strategy_id, due in list(self._deadlines.items()):
-            if due <= event.at_ns:
-                self._ask_time(strategy_id, event, ist)
-        for strategy_id in self._next_sweep():
-            self._ask_time(strategy_id, event, ist)
+        moment = Moment(event.at_ns, event.utc_ns, ist, event.session_open, event.is_trading_day, desk.feed_live)
+        signals = list(self._room.on_time(moment))
+        for judge in self.judges:
+            signals.extend(judge.on_time(moment))
+        self._fire_all(signals, event.at_ns)
         if self._uncompared is not None and self._watch.may_compare(event.at_ns):
             self._compare(self._uncompared.report, event.at_ns)
         if self.mode is not Mode.SIMULATION and self._watch.is_due(desk, self.cache, event.at_ns):
             desk.holdings.ask(event.at_ns)
             desk.say(self._watch.command)
 
-    def _next_sweep(self) -> list[int]:
-        """A share of the guards per beat, so that ten thousand positions do not stall the ticks of one."""
-        ids = list(self.guards)
-        size = max(_SWEEP_AT_LEAST, len(ids) // 4 + 1)
-        start = self._sweep_from if self._sweep_from < len(ids) else 0
-        self._sweep_from = start + size
-        return ids[start : start + size]
+    def _judge(self, touched: Sequence[Holder], quote: Quote) -> None:
+        signals: list[Signal] = []
+        for holder in touched:
+            signals.extend(holder.judge(quote))
+        self._fire_all(signals, quote.received_ns)
 
-    def _ask_time(self, strategy_id: int, event: ev.TimePassed, ist: datetime) -> None:
-        guard = self.guards.get(strategy_id)
-        if guard is None:
-            self._deadlines.pop(strategy_id, None)
+    def _fire_all(self, signals: Iterable[Signal], at_ns: int) -> None:
+        """Of all signals of one event, the most pressing one of each position."""
+        for signal in most_pressing(signals):
+            guard = self.guards.get(signal.strategy_id)
+            if guard is not None and not self.desk.stopping:
+                booked = guard.booked
+                self._fire(with_prices(signal, booked, self.desk.utc_ns), booked.position, at_ns)
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        news = self._room.peaks.union(*(judge.news for judge in self.judges))
+        if not news:
             return
-        signal = guard.on_time(
-            event.at_ns,
-            ist,
-            session_open=event.session_open,
-            is_trading_day=event.is_trading_day,
-            feed_live=self.desk.feed_live,
-        )
-        self._take(guard, signal, event.at_ns)
-
-    def _take(self, guard: PositionGuard, signal: Signal | None, at_ns: int) -> None:
-        strategy_id = guard.booked.position.strategy_id
-        if signal is not None and not self.desk.stopping:
-            self._fire(with_prices(signal, guard.booked, self.desk.utc_ns), guard.booked.position, at_ns)
-        elif guard.next_deadline_ns is not None:
-            self._deadlines[strategy_id] = guard.next_deadline_ns
-            self.has_new_deadline = True
-        else:
-            self._deadlines.pop(strategy_id, None)
+        for strategy_id in news:
+            self.desk.say(Remember(strategy_id))
+        self._room.peaks.clear()
+        for judge in self.judges:
+            judge.news.clear()
 
     def _fire(self, signal: Signal, position: Position, at_ns: int) -> None:
         """One exit per position and generation. In alert mode the decision is reported and the position let be."""
         if self.desk.stopping:
             return
         strategy_id = position.strategy_id
-        part, row_units = self._part_of(signal, position)
+        part, row_units = to_close(signal.action, position, self._opened[strategy_id].position, self._closed.closed_of)
         if part is None:
             self._tell_only(signal, position, at_ns)
             return
         position = part
         self.counts.signals += 1
-        self._drop_guard(strategy_id)
         generation = self._generations.get(strategy_id, 0) + 1
         if self.mode is Mode.ALERT:
-            if strategy_id not in self._alerted:
-                self._alerted.add(strategy_id)
-                self._generations[strategy_id] = generation
-                exit_id = f"{exit_id_of(position, generation)}-A{self.desk.utc_ns // NS_PER_S}"
-                self.desk.say(
-                    Alert(Severity.PAGE, f"would exit {position.strategy_name} ({strategy_id})", signal.reason)
-                )
-                self.desk.say(RecordExit(alert_record(exit_id, signal, position, self.desk.utc_ns)))
+            self._alert_only(signal, position, generation, at_ns)
             return
+        self._drop_guard(strategy_id)
         self._generations[strategy_id] = generation
         running = exit_desk.start_exit(self.desk, signal, position, generation, at_ns, row_units)
         self._exiting[strategy_id] = running
         self._advance(at_ns)
 
-    def _part_of(self, signal: Signal, position: Position) -> tuple[Position | None, tuple[int, ...]]:
-        """What the action closes, and the units of its rows when that is a share. None: nothing, or it cannot be split."""
-        if signal.action not in PERCENT_OF:
-            return position if signal.action in FULL_EXITS else None, ()
-        opened = self._opened[position.strategy_id].position
-        rows = {leg.row_id: leg.units for leg in opened.legs}
-        original = replace(position, legs=tuple(replace(leg, units=rows[leg.row_id]) for leg in position.legs))
-        part = part_to_close(original, signal.action, self._closed.closed_of(original))
-        return part, tuple(leg.units for leg in original.legs)
+    def _alert_only(self, signal: Signal, position: Position, generation: int, at_ns: int) -> None:
+        """Say what would be closed. After a whole exit the position is let be; after a share its other levels go on."""
+        strategy_id = position.strategy_id
+        if strategy_id in self._alerted:
+            return
+        self._generations[strategy_id] = generation
+        exit_id = f"{exit_id_of(position, generation)}-A{self.desk.utc_ns // NS_PER_S}"
+        self.desk.say(Alert(Severity.PAGE, f"would exit {position.strategy_name} ({strategy_id})", signal.reason))
+        self.desk.say(RecordExit(alert_record(exit_id, signal, position, self.desk.utc_ns)))
+        if signal.action in PERCENT_OF:
+            self._mark_told(signal, position, at_ns)
+            return
+        self._drop_guard(strategy_id)
+        self._alerted.add(strategy_id)
 
     def _tell_only(self, signal: Signal, position: Position, at_ns: int) -> None:
         """A level that closes nothing, or a share of what cannot be split, is an alert; the other levels go on."""
         self.desk.say(nothing_closed(signal, position))
-        self._closed.mark_fired(position.strategy_id, signal.rule, signal.threshold)
+        if signal.rule is not Rule.OWN_RULE:
+            self._mark_told(signal, position, at_ns)
+
+    def _mark_told(self, signal: Signal, position: Position, at_ns: int) -> None:
+        """The level has had its say; the other levels of the position go on."""
+        level = ToldLevel(signal.rule, signal.level, signal.threshold)
+        self._closed.mark_fired((leg.row_id for leg in position.legs), level)
         self._guard(replace(self._opened[position.strategy_id], at_ns=at_ns))
+        self.desk.say(Remember(position.strategy_id))
 
     def _drop_guard(self, strategy_id: int) -> None:
-        guard = self.guards.pop(strategy_id, None)
-        self._deadlines.pop(strategy_id, None)
-        if guard is not None:
-            opened = self._opened.get(strategy_id)
-            if opened is not None:
+        if strategy_id in self.guards:
+            memory = self.memory_of(strategy_id)
+            if memory is not None:
                 # It is guarded again, with its peak, when the position turns out not to be closed after all.
-                self._opened[strategy_id] = replace(opened, peak=guard.peak)
-            booked = guard.booked
-            booked.lower, booked.upper, booked.watched = -OPEN_BOUND, OPEN_BOUND, False
+                self._opened[strategy_id] = replace(self._opened[strategy_id], memory=memory)
+            self._room.drop(strategy_id)
+            for judge in self.judges:
+                judge.gone(strategy_id)
 
     def _on_opened(self, event: ev.PositionOpened) -> None:
         self._opened[event.position.strategy_id] = event
+        for level in event.memory.told:
+            self._closed.mark_fired((leg.row_id for leg in event.position.legs), level)
         if event.position.strategy_id not in self._exiting:
             self._guard(event)
 
@@ -298,35 +311,25 @@ class Engine:
             return
         if self.mode is Mode.ALERT and strategy_id in self._alerted:
             return
+        memory = event.memory
         known = self.guards.get(strategy_id)
-        peak = event.peak
         if known is not None and known.booked.position.legs == position.legs:
-            peak = known.peak
+            memory = self.memory_of(strategy_id) or memory
+        self._drop_guard(strategy_id)
         booked = self.cache.put(position, self._closed.realised_of(event.position))
-        levels = self._closed.levels_left(strategy_id, event.levels)
-        guard = PositionGuard(booked, levels, self._guard_settings, peak)
-        for slot in booked.slots:
-            if slot.is_doubted:
-                # What the guard before had heard: an edited row makes no old price true.
-                guard.distrust(slot.key, slot.doubted_ns)
-        self.guards[strategy_id] = guard
-        self._take_first_look(guard, event.at_ns)
-
-    def _take_first_look(self, guard: PositionGuard, at_ns: int) -> None:
-        # A level can be breached already by the marks that are known: the next beat asks every guard, this one first.
-        self._deadlines[guard.booked.position.strategy_id] = at_ns
-        self.has_new_deadline = True
+        levels = self._closed.levels_left(event.position, event.levels)
+        guard = self._room.guard(booked, levels, memory.peak, event.at_ns)
+        for judge in self.judges:
+            judge.opened(guard, memory)
 
     def _on_doubted(self, event: ev.PricesDoubted) -> None:
         for key in event.keys:
             slot = self.cache.slot_of(key)
-            if slot is None:
-                continue
-            slot.doubted_ns = max(slot.doubted_ns, event.at_ns)
-            for booked, _ in slot.holders:
-                guard = self.guards.get(booked.position.strategy_id)
-                if guard is not None:
-                    guard.distrust(key, slot.doubted_ns)
+            if slot is not None:
+                slot.doubted_ns = max(slot.doubted_ns, event.at_ns)
+                self._room.distrust(slot, slot.doubted_ns)
+        for judge in self.judges:
+            judge.doubted(event.keys, event.at_ns)
 
     def _on_gone(self, event: ev.PositionGone) -> None:
         self._opened.pop(event.strategy_id, None)
@@ -379,7 +382,7 @@ class Engine:
 
     def _advance(self, at_ns: int) -> None:
         exit_desk.advance(self.desk, at_ns)
-        self.has_new_deadline = True
+        self._room.has_new_deadline = True
         for running in list(self._exiting.values()):
             if running.exit_id not in self.desk.exits:
                 self._finish(running, at_ns)
@@ -393,6 +396,8 @@ class Engine:
         if record is not None:
             self._closed.take(record, row_units_of(running))
             self.finished.append(record)
+            for judge in self.judges:
+                judge.finished(record)
             self.counts.exits_finished += 1
         waiting = self._opened.get(strategy_id)
         if waiting is not None:

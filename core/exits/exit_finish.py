@@ -192,6 +192,7 @@ def build_record(desk: DeskState, running: RunningExit) -> ExitRecord:
         latency=_latency(running),
         mode=desk.mode,
         finished_at_ns=desk.utc_ns,
+        level=signal.level,
     )
 
 

@@ -6,10 +6,10 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from core.model.exit_levels import Action
+from core.model.exit_levels import FULL_EXITS, Action
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from core.model.position import Position
 
@@ -46,3 +46,18 @@ def rest_of(original: Position, closed: Mapping[int, int]) -> Position | None:
         if left > 0:
             legs.append(replace(leg, units=left if leg.units > 0 else -left))
     return replace(original, legs=tuple(legs)) if legs else None
+
+
+def to_close(
+    action: Action, position: Position, rows: Position, closed_of: Callable[[Position], Mapping[int, int]]
+) -> tuple[Position | None, tuple[int, ...]]:
+    """What the action closes of a guarded position, and the units of its rows when that is a share.
+
+    None: it closes nothing, or the position cannot be split. `rows` is the position as the rows have it, of which
+    the guarded one may be what is left.
+    """
+    if action not in PERCENT_OF:
+        return position if action in FULL_EXITS else None, ()
+    units = {leg.row_id: leg.units for leg in rows.legs}
+    original = replace(position, legs=tuple(replace(leg, units=units[leg.row_id]) for leg in position.legs))
+    return part_to_close(original, action, closed_of(original)), tuple(leg.units for leg in original.legs)

@@ -11,11 +11,11 @@ How exit_rules is read here:
 - With several legs, settling applies to all price rules. A breach that the clock finds counts no leg as updated.
 - A profit target fires on clean P&L only; its settling time runs from the breach, clean or not.
 - The peak rises, and the trailing stop arms, on clean P&L only, as evaluated: a spike must not lift the stop. Arming at 0
-  means armed from entry with a peak of 0. A remembered peak below the arming level does not arm.
+  means armed from entry with a peak of 0. A remembered peak below the arming level does not arm. Locks go by the same peak.
 - Price rules need it to be safe to trade (`safe_to_trade`): session known to be open, P&L known, every leg's price believed.
   When it is not, breaches are forgotten.
 - Time rules need a session known to be open too; no price. They are looked at when the clock is told, not on ticks.
-- The theta exit is judged like a stop at P&L 0 that has no hard multiple.
+- The theta exit is judged like a stop at P&L 0 that has no hard multiple; so is the adjustment warning, at its line.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from core.exits.breach import Breach, pnl_at_best_side, suspect_legs
 from core.exits.explain import assess, list_thresholds, why_unprotected
 from core.exits.guard_settings import GuardSettings
 from core.exits.precedence import pick
+from core.exits.price_lines import next_peak, start_peak
 from core.exits.profit_and_loss import days_to_expiry
-from core.exits.rules import PRICE_RULES, TIME_RULES, RuleFacts, armed_peak
+from core.exits.rules import PRICE_RULES, RuleFacts, is_asked_for
 from core.exits.safe_to_trade import MarkTrust, safe_to_trade
+from core.exits.time_rules import TIME_RULES
 from core.model.session_time import NS_PER_MS
 from core.model.signals import Signal
 from core.position_cache_manager import OPEN_BOUND
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import date, datetime
 
     from core.exits.explain import Assessment, Threshold
@@ -62,9 +65,11 @@ class PositionGuard:
         "_is_calm",
         "_is_silent",
         "_marks",
+        "_rules",
         "_session_open",
         "_settings",
         "_started_ns",
+        "blind_spots",
         "booked",
         "levels",
         "now_ns",
@@ -73,7 +78,11 @@ class PositionGuard:
     def __init__(
         self, booked: BookedPosition, levels: ExitLevels, settings: GuardSettings, peak: Paise | None = None
     ) -> None:
-        """`peak` is the remembered peak from before a restart, paise. Tell the time once before anything can fire."""
+        """`peak` is the remembered peak from before a restart, paise. Tell the time once before anything can fire.
+
+        `blind_spots` are other judges' reasons why a level of the position cannot fire now; each gives None when it can.
+        """
+        self.blind_spots: list[Callable[[int], str | None]] = []
         self.booked = booked
         self.levels = levels
         self.now_ns = 0
@@ -81,21 +90,29 @@ class PositionGuard:
         self._breaches: dict[Rule, Breach] = {}
         self._date: date | None = None
         self._session_open: bool | None = None
+        self._rules = tuple(rule for rule in PRICE_RULES if is_asked_for(levels, rule.rule))
         self._is_calm = False
         self._is_silent = False
         self._started_ns: int | None = None
         self._marks = MarkTrust(settings.mark_stale_s)
-        self._facts = RuleFacts(levels, armed_peak(levels, peak))
+        self._facts = RuleFacts(levels, start_peak(levels, peak))
         self.rearm_band()
 
     @property
     def peak(self) -> Paise | None:
-        """The highest clean P&L since the trailing stop was armed, to be remembered. None while it is not armed."""
+        """The highest clean P&L since a rule began to remember it (a trail that armed, a lock that holds). None before."""
         return self._facts.peak
 
     @property
+    def facts(self) -> RuleFacts:
+        """What the rules look at besides the P&L, as of the last time told."""
+        return self._facts
+
+    @property
     def armed(self) -> bool:
-        return self._facts.peak is not None
+        """Whether the trailing stop follows the peak."""
+        trailing, peak = self.levels.trailing, self._facts.peak
+        return trailing is not None and peak is not None and peak >= trailing.arm
 
     @property
     def has_been_told(self) -> bool:
@@ -163,15 +180,15 @@ class PositionGuard:
             booked.lower, booked.upper, booked.watched = -OPEN_BOUND, OPEN_BOUND, False
             return
         lower, upper = -OPEN_BOUND, OPEN_BOUND
-        for rule in PRICE_RULES:
-            line = rule.line(self._facts)
-            if line is not None and rule.is_loss:
-                lower = max(lower, line)
-            elif line is not None:
-                upper = min(upper, line)
-        trailing = self.levels.trailing
-        if trailing is not None:
-            upper = min(upper, trailing.arm if self.peak is None else self.peak + 1)
+        for rule in self._rules:
+            low, high = rule.band(self._facts, booked.pnl)
+            if low is not None:
+                lower = max(lower, low)
+            if high is not None:
+                upper = min(upper, high)
+        peak = next_peak(self._facts)
+        if peak is not None:
+            upper = min(upper, peak)
         booked.lower, booked.upper, booked.watched = lower, upper, bool(self._breaches)
 
     def stale_keys(self, at_ns: int) -> tuple[InstrumentKey, ...]:
@@ -195,8 +212,13 @@ class PositionGuard:
         )
 
     def why_unprotected(self, at_ns: int) -> str | None:
-        """What keeps the stop loss from firing; None when nothing does."""
-        return why_unprotected(self._facts, self.safe_to_trade(at_ns), at_ns, self._started_ns)
+        """What keeps the stop loss, or a level that another judge watches, from firing; None when nothing does."""
+        reason = why_unprotected(self._facts, self.safe_to_trade(at_ns), at_ns, self._started_ns)
+        return reason if reason is not None else self.blind_spot(at_ns)
+
+    def blind_spot(self, at_ns: int) -> str | None:
+        """What another judge lacks to watch its levels of this position; None when nothing."""
+        return next((reason for ask in self.blind_spots if (reason := ask(at_ns)) is not None), None)
 
     def thresholds(self) -> tuple[Threshold, ...]:
         """Every rule in force, with the P&L at which it fires now and where its level came from."""
@@ -205,8 +227,15 @@ class PositionGuard:
     def _tell(self, ist: datetime, *, session_open: bool | None, is_trading_day: bool | None) -> None:
         self._date = ist.date()
         self._session_open = session_open
-        days = days_to_expiry(self.booked.position, self._date)
-        self._facts = replace(self._facts, days=days, ist_time=ist.time(), is_trading_day=is_trading_day)
+        position, today = self.booked.position, self._date
+        opened = position.opened_on if self.levels.holding is not None else None
+        self._facts = replace(
+            self._facts,
+            days=days_to_expiry(position, today),
+            ist_time=ist.time(),
+            is_trading_day=is_trading_day,
+            held_days=None if opened is None else (today - opened).days,
+        )
 
     def _price_verdicts(self, at_ns: int, ticked: InstrumentKey | None) -> list[Verdict]:
         pnl = self.booked.pnl
@@ -219,9 +248,9 @@ class PositionGuard:
         suspects = suspect_legs(self.booked, self._settings.quote_limits)
         if not suspects:
             self._raise_peak(pnl)
-        for rule in PRICE_RULES:
-            line = rule.line(self._facts)
-            if line is None or not rule.is_breached(pnl, line):
+        for rule in self._rules:
+            line = rule.fires_at(self._facts, pnl)
+            if line is None:
                 self._breaches.pop(rule.rule, None)
                 continue
             breach = self._breaches.get(rule.rule)
@@ -251,8 +280,8 @@ class PositionGuard:
         )
 
     def _raise_peak(self, pnl: Paise) -> None:
-        trailing, peak = self.levels.trailing, self._facts.peak
-        if trailing is not None and pnl >= (trailing.arm if peak is None else peak + 1):
+        least = next_peak(self._facts)
+        if least is not None and pnl >= least:
             self._facts = replace(self._facts, peak=pnl)
 
     def _is_inside_band(self) -> bool:

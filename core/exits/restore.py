@@ -36,7 +36,7 @@ class Restored:
     """What the journal says: exits to go on with, rows still to be written, and what was closed before.
 
     `generations`: newest generation per strategy id. `closed`: what finished exits have closed at the broker.
-    `ordered`: holdings on which an exit, finished or not, has sent orders.
+    `ordered`: holdings on which an exit, finished or not, has sent orders. `finished`: every finished exit, oldest first.
     """
 
     running: dict[str, RunningExit] = field(default_factory=dict)
@@ -45,6 +45,7 @@ class Restored:
     closed: ClosedParts = field(default_factory=ClosedParts)
     correlation_ids: set[str] = field(default_factory=set)
     ordered: set[HoldingKey] = field(default_factory=set)
+    finished: list[ExitRecord] = field(default_factory=list)
 
 
 def fold(records: Iterable[JournalRecord], desk: DeskState, at_ns: int) -> Restored:
@@ -79,6 +80,7 @@ def _apply(restored: Restored, record: JournalRecord, desk: DeskState, at_ns: in
         case ExitFinished(exit_id, exit_record):
             finished = restored.running.pop(exit_id, None)
             restored.unwritten[exit_id] = exit_record
+            restored.finished.append(exit_record)
             restored.closed.take(exit_record, row_units_of(finished))
         case RowsWritten(exit_id):
             restored.unwritten.pop(exit_id, None)

@@ -104,6 +104,13 @@ class Alert:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """What is remembered of the position has changed: write it behind the ticks. Ask the engine for it then."""
+
+    strategy_id: int
+
+
 Command: TypeAlias = (
     WriteJournal
     | SubmitOrder
@@ -117,4 +124,5 @@ Command: TypeAlias = (
     | CloseRows
     | RecordExit
     | Alert
+    | Remember
 )

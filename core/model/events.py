@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from core.model.memory import NOTHING_REMEMBERED
+
 if TYPE_CHECKING:
     from core.model.exit_levels import ExitLevels
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
+    from core.model.memory import PositionMemory
     from core.model.orders import OrderReport, Refusal, TradeReport
     from core.model.position import Position, PositionReport
 
@@ -38,13 +41,13 @@ class TimePassed:
 class PositionOpened:
     """A position to guard: new, or changed in its rows or levels. Replaces what was known of the strategy_id.
 
-    `peak` is the highest P&L remembered from before a restart (paise), None when there is none.
+    `memory` is what was remembered of it from before a restart.
     """
 
     position: Position
     levels: ExitLevels
     at_ns: int
-    peak: int | None = None
+    memory: PositionMemory = NOTHING_REMEMBERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,19 @@ class StopRequested:
     at_ns: int
 
 
+BrokerWord: TypeAlias = (
+    OrderPosted
+    | OrderAccepted
+    | OrderRefused
+    | OrderOutcomeUnknown
+    | OrderReported
+    | OrderAbsenceSeen
+    | OrderBookRead
+    | TradeBookRead
+    | BrokerReadFailed
+)
+"""What the broker says of orders, and that he said nothing."""
+
 Event: TypeAlias = (
     QuoteArrived
     | TimePassed
@@ -210,16 +226,8 @@ Event: TypeAlias = (
     | FeedStateChanged
     | PricesDoubted
     | LoopStalled
-    | OrderPosted
-    | OrderAccepted
-    | OrderRefused
-    | OrderOutcomeUnknown
-    | OrderReported
-    | OrderAbsenceSeen
-    | OrderBookRead
-    | TradeBookRead
+    | BrokerWord
     | PositionsRead
-    | BrokerReadFailed
     | RowsClosed
     | OperatorExitRequested
     | StopRequested

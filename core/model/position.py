@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from datetime import date
+from core.model.session_time import IST
 
+if TYPE_CHECKING:
     from core.model.instrument import Instrument, InstrumentKey
     from core.model.money import Paise
 
@@ -38,7 +39,8 @@ class HoldingKey(NamedTuple):
 class Leg:
     """One open trade row. `units` is signed (+ bought, − sold; lot size inside). `entry` is paise per unit.
 
-    `entry` is None until the executor has patched the row's price: a leg with an unknown entry has no P&L.
+    `entry` is None until the executor has patched the row's price: a leg with an unknown entry has no P&L. `opened_at` is
+    the row's ISO text; without an offset it is Indian time.
     """
 
     row_id: int
@@ -73,8 +75,21 @@ class Position:
         return total
 
     @property
+    def opened_on(self) -> date | None:
+        """The IST date on which the first leg was opened; None while no leg says."""
+        return min((opened for leg in self.legs if (opened := _date_of(leg.opened_at)) is not None), default=None)
+
+    @property
     def earliest_expiry(self) -> date | None:
         return min((leg.instrument.expiry for leg in self.legs if leg.instrument.expiry is not None), default=None)
+
+
+def _date_of(text: str) -> date | None:
+    try:
+        opened = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return (opened if opened.tzinfo is None else opened.astimezone(IST)).date()
 
 
 @dataclass(frozen=True, slots=True)

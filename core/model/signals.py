@@ -24,9 +24,9 @@ class Mode(StrEnum):
 class Signal:
     """One rule fired for one position.
 
-    `threshold` and `observed` are P&L in paise for price rules, whole days for day rules, None for a clock or an operator.
+    `threshold` and `observed` count in the rule's unit (`exit_levels.UNITS`), None for a clock, an own rule or an operator.
     `tick_received_ns` is the receipt of the tick that fired it or began its breach, None for time rules; monotonic, as is
-    `decided_ns`.
+    `decided_ns`. `level` names the level within its rule where that has several ("delta", "below"), "" elsewhere.
     """
 
     strategy_id: int
@@ -39,6 +39,7 @@ class Signal:
     reason: str
     decided_ns: int
     tick_received_ns: int | None = None
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +88,5 @@ class ExitRecord:
     mode: Mode
     finished_at_ns: int
     """UTC nanoseconds."""
+    level: str = ""
+    """As in the signal."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from core.model.exit_levels import Action, LevelSource
     from core.model.money import Paise
+
+
+TEN_THOUSAND: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,12 @@ class UnderlyingLevel:
     candle_minutes: int | None = None
 
     @property
+    def name(self) -> str:
+        """Names the level in signals and records."""
+        way = "above" if self.is_above else "below"
+        return way if self.candle_minutes is None else f"{way}, close of {self.candle_minutes} min"
+
+    @property
     def basis(self) -> Basis:
         return Basis.TICK if self.candle_minutes is None else Basis.CANDLE_CLOSE
 
@@ -99,6 +108,11 @@ class GreekLevel:
     source: LevelSource
     note: str = ""
     reference: float | None = None
+
+    @property
+    def in_units(self) -> int:
+        """The threshold as signals and records carry it: ten-thousandths."""
+        return round(self.threshold * TEN_THOUSAND)
 
 
 @dataclass(frozen=True, slots=True)

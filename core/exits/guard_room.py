@@ -1,0 +1,110 @@
+"""The guards of all positions: who is asked about the time, and when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from core.exits.position_guard import PositionGuard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from core.exits.guard_settings import GuardSettings
+    from core.exits.judges import Moment
+    from core.model.exit_levels import ExitLevels
+    from core.model.market import Quote
+    from core.model.money import Paise
+    from core.model.signals import Signal
+    from core.position_cache_manager import BookedPosition, InstrumentSlot
+
+_SWEEP_AT_LEAST: Final = 256
+
+
+class GuardRoom:
+    """`guards` by strategy id. `has_new_deadline` is set when somebody may have to be asked earlier than before.
+
+    `peaks` are strategy ids whose peak has risen, for the engine to take out.
+    """
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self._settings = settings
+        self.guards: dict[int, PositionGuard] = {}
+        self.deadlines: dict[int, int] = {}
+        self.has_new_deadline = False
+        self.peaks: set[int] = set()
+        self._sweep_from = 0
+
+    def guard(self, booked: BookedPosition, levels: ExitLevels, peak: Paise | None, at_ns: int) -> PositionGuard:
+        """Guard from now on. A level can be breached already by the marks that are known: the next beat asks this one first."""
+        guard = PositionGuard(booked, levels, self._settings, peak)
+        for slot in booked.slots:
+            if slot.is_doubted:
+                # What the guard before had heard: an edited row makes no old price true.
+                guard.distrust(slot.key, slot.doubted_ns)
+        strategy_id = booked.position.strategy_id
+        self.guards[strategy_id] = guard
+        self.deadlines[strategy_id] = at_ns
+        self.has_new_deadline = True
+
+        def judge(quote: Quote) -> tuple[Signal, ...]:
+            booked.backlog.note_quote(quote.received_ns)
+            return self._noted(guard, guard.peak, guard.on_quote(quote))
+
+        booked.judge = judge
+        return guard
+
+    def drop(self, strategy_id: int) -> PositionGuard | None:
+        guard = self.guards.pop(strategy_id, None)
+        self.deadlines.pop(strategy_id, None)
+        if guard is not None:
+            guard.booked.open_band()
+        return guard
+
+    def on_time(self, moment: Moment) -> Iterator[Signal]:
+        """Whoever has a deadline, and a share of the others: ten thousand positions must not stall the ticks of one."""
+        for strategy_id, due in list(self.deadlines.items()):
+            if due <= moment.at_ns:
+                yield from self._ask_time(strategy_id, moment)
+        for strategy_id in self._next_sweep():
+            yield from self._ask_time(strategy_id, moment)
+
+    def distrust(self, slot: InstrumentSlot, at_ns: int) -> None:
+        for booked in slot.positions:
+            guard = self.guards.get(booked.position.strategy_id)
+            if guard is not None:
+                guard.distrust(slot.key, at_ns)
+
+    def _next_sweep(self) -> list[int]:
+        ids = list(self.guards)
+        size = max(_SWEEP_AT_LEAST, len(ids) // 4 + 1)
+        start = self._sweep_from if self._sweep_from < len(ids) else 0
+        self._sweep_from = start + size
+        return ids[start : start + size]
+
+    def _ask_time(self, strategy_id: int, moment: Moment) -> tuple[Signal, ...]:
+        guard = self.guards.get(strategy_id)
+        if guard is None:
+            self.deadlines.pop(strategy_id, None)
+            return ()
+        peak = guard.peak
+        signal = guard.on_time(
+            moment.at_ns,
+            moment.ist,
+            session_open=moment.session_open,
+            is_trading_day=moment.is_trading_day,
+            feed_live=moment.feed_live,
+        )
+        return self._noted(guard, peak, signal)
+
+    def _noted(self, guard: PositionGuard, peak: int | None, signal: Signal | None) -> tuple[Signal, ...]:
+        """Keep what the guard waits for, and whether its peak has risen above `peak`."""
+        strategy_id = guard.booked.position.strategy_id
+        if guard.peak != peak:
+            self.peaks.add(strategy_id)
+        deadline = guard.next_deadline_ns
+        if deadline is not None:
+            self.deadlines[strategy_id] = deadline
+            self.has_new_deadline = True
+        else:
+            self.deadlines.pop(strategy_id, None)
+        return () if signal is None else (signal,)
