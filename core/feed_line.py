@@ -28,7 +28,7 @@ from core.dhan.feed_packets import (
 from core.dhan.segments import feed_id_of
 from core.dhan.subscriptions import ConnectionSubscriptions
 from core.feed_settings import FeedAccess, FeedSettings
-from core.feed_socket import FeedSocket, open_feed_socket
+from core.feed_socket import FeedSocket, MessageSink, open_feed_socket
 from core.model.session_time import NS_PER_S
 from core.tls import explain_tls
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from core.clock import Clock
     from core.dhan.feed_packets import PricePacket
+    from core.feed_settings import FeedTap
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.price_cache import PriceCache
@@ -46,6 +47,22 @@ __all__ = ["FeedAccess", "FeedLine", "FeedSettings"]
 logger = logging.getLogger(__name__)
 
 _NO_INSTRUMENT = -1
+
+
+class _Tapped:
+    """The sink of a line that somebody hears: both get the same time of receipt. A line without a tap is its own sink."""
+
+    def __init__(self, line: FeedLine, tap: FeedTap, clock: Clock) -> None:
+        self._take = line.take_message
+        self._tap = tap.frame
+        self._now = clock.monotonic_ns
+        self.on_text = line.on_text
+        self.on_lost = line.on_lost
+
+    def on_binary(self, message: bytes) -> None:
+        now = self._now()
+        self._tap(now, message)
+        self._take(message, now)
 
 
 class FeedLine:
@@ -74,6 +91,8 @@ class FeedLine:
         self._retry = on_retry
         self._now = clock.monotonic_ns
         self._settings = settings
+        self._tap = settings.tap
+        self._sink: MessageSink = self if settings.tap is None else _Tapped(self, settings.tap, clock)
         self._connection = FeedConnection(random.random, settings.policy, access.gate)
         self._bad_prices = BadPriceWatch(settings.bad_prices)
         self._subscriptions = ConnectionSubscriptions(settings.mode, int(settings.resend_after_s * NS_PER_S))
@@ -121,6 +140,8 @@ class FeedLine:
         self._wanted_ids.difference_update(map(feed_id_of, removed))
         self._subscriptions.remove(removed)
         self._subscriptions.add(added)
+        if self._tap is not None:
+            self._tap.wants(self._now(), added, removed)
         self._wake.set()
 
     def carry_canary(self, canary: InstrumentKey | None) -> None:
@@ -164,6 +185,14 @@ class FeedLine:
 
     def on_binary(self, message: bytes) -> None:
         now = self._now()
+        packet = decode_single(message, self.counts)
+        if packet is None:
+            self._take_many(message, now)
+        else:
+            self._take(packet, now)
+
+    def take_message(self, message: bytes, now: int) -> None:
+        """What `on_binary` does, for whoever has read the clock already."""
         packet = decode_single(message, self.counts)
         if packet is None:
             self._take_many(message, now)
@@ -252,7 +281,7 @@ class FeedLine:
         connection.connecting(self._now())
         url = self._access.url_with(self._token)
         try:
-            socket = await open_feed_socket(url, self, settings.limits, settings.tls, self._access.names)
+            socket = await open_feed_socket(url, self._sink, settings.limits, settings.tls, self._access.names)
         except InvalidStatus as error:
             status, retry_after = error.response.status_code, error.response.headers.get("Retry-After", "")
             retry_after_s = int(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0
@@ -265,14 +294,21 @@ class FeedLine:
             connection.opened(self._now())
         self.connections += 1
         self.is_connected = True
+        self._tell_tap(is_up=True)
+        reason = "stopped"
         try:
             reason = await self._live(socket)
         finally:
             self.is_connected = False
             self._leave_live()
+            self._tell_tap(is_up=False, reason=reason)
             # Never a polite close: on a dead socket it only waits.
             await socket.drop()
         return connection.closed(now=self._now(), reason=reason)
+
+    def _tell_tap(self, *, is_up: bool, reason: str = "") -> None:
+        if self._tap is not None:
+            self._tap.connection(self._now(), is_up=is_up, reason=reason)
 
     async def _live(self, socket: FeedSocket) -> str:
         """Keep the subscriptions as wanted until the connection is over. Returns why it is."""

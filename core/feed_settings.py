@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from core.dhan.bad_prices import BadPricePolicy
@@ -15,16 +15,33 @@ from core.feed_socket import SocketLimits
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Collection
 
     from core.host_names import HostNames
     from core.model.instrument import InstrumentKey
+
+
+class FeedTap(Protocol):
+    """Hears one connection, on the read callback and the loop: it must not block. Times are monotonic ns."""
+
+    def frame(self, at_ns: int, message: bytes) -> None:
+        """One binary message as it came, before anybody has looked at it."""
+
+    def connection(self, at_ns: int, *, is_up: bool, reason: str = "") -> None: ...
+
+    def wants(self, at_ns: int, added: Collection[InstrumentKey], removed: Collection[InstrumentKey]) -> None: ...
+
+
+class FeedTapSource(Protocol):
+    def of_line(self, number: int) -> FeedTap: ...
 
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
     """`check_every_s`: how often silence is looked at. `resend_after_s`: a subscription without any price is sent again.
 
-    `canaries`: instruments that tick all the time while the market is open, the best one first.
+    `canaries`: instruments that tick all the time while the market is open, the best one first. `taps`: who hears each
+    connection beside, `tap`: who hears this one.
     """
 
     policy: FeedPolicy = field(default_factory=FeedPolicy)
@@ -37,6 +54,12 @@ class FeedSettings:
     tls: ssl.SSLContext | None = None
     canaries: tuple[InstrumentKey, ...] = ()
     instruments_per_connection: int = MAX_INSTRUMENTS_PER_CONNECTION
+    taps: FeedTapSource | None = None
+    tap: FeedTap | None = None
+
+    def of_line(self, number: int) -> FeedSettings:
+        """The same for one connection, by its number from 1."""
+        return self if self.taps is None else replace(self, tap=self.taps.of_line(number))
 
 
 def _nobody_asks(_reason: str, _token: str) -> None:

@@ -14,15 +14,26 @@ import types
 from collections.abc import Callable
 from datetime import date, time
 from enum import Enum
-from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from core.model import exit_levels, instrument, journal_records, market, money, orders, position, signals
+from core.model import (
+    exit_levels,
+    instrument,
+    journal_records,
+    market,
+    money,
+    orders,
+    position,
+    signals,
+    special_levels,
+)
 from core.model.errors import BugError, DecodeError
 from core.model.journal_records import JournalRecord
 
+_T = TypeVar("_T")
 _TAG: Final = "@"  # No field can have this name.
 _NAMES: dict[str, Any] = {"date": date, "time": time}
-for _module in (money, instrument, market, orders, position, exit_levels, signals, journal_records):
+for _module in (money, instrument, market, orders, position, exit_levels, special_levels, signals, journal_records):
     _NAMES |= {name: value for name, value in vars(_module).items() if not name.startswith("_")}
 
 KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in get_args(JournalRecord)}
@@ -56,6 +67,18 @@ def decode(text: str) -> JournalRecord:
         raise DecodeError("the journal record is of a kind that this build does not know")
     record: JournalRecord = _codec(kind).decode(fields)
     return record
+
+
+def to_fields(fact: Any) -> dict[str, Any]:
+    """The fields of any dataclass of facts, ready for JSON, for whoever keeps facts elsewhere. Raises BugError like `encode`."""
+    fields: dict[str, Any] = _codec(type(fact)).encode(fact)
+    return fields
+
+
+def from_fields(kind: type[_T], fields: Any) -> _T:
+    """The fact that `to_fields` took apart. Raises DecodeError for anything else."""
+    fact: _T = _codec(kind).decode(fields)
+    return fact
 
 
 def _no_constant(text: str) -> None:

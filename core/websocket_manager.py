@@ -91,8 +91,17 @@ class WebSocketManager:
         self._canaries = settings.canaries
         self._room = settings.instruments_per_connection
         self._lines = tuple(
-            FeedLine(access, cache, DecodeCounts(), on_quote, self._changed, on_retry or _ignore, clock, settings)
-            for _ in range(MAX_CONNECTIONS)
+            FeedLine(
+                access,
+                cache,
+                DecodeCounts(),
+                on_quote,
+                self._changed,
+                on_retry or _ignore,
+                clock,
+                settings.of_line(number),
+            )
+            for number in range(1, MAX_CONNECTIONS + 1)
         )
         self.market(is_open=True)
 
