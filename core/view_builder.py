@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from core.exits.exit_lifecycle import ExitState
 from core.exits.order_plan import closing_side, limit_price, slice_quantity
 from core.exits.profit_and_loss import days_to_expiry, pnl_percent
-from core.exits.rules import PRICE_RULES, TIME_RULES, RuleFacts
+from core.exits.rules import RuleFacts
+from core.exits.time_rules import TIME_RULES
 from core.model.exit_levels import Action, Urgency
 from core.model.money import snap_down, snap_up
 from core.model.session_time import ist_datetime
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from core.model.position import Position
     from core.model.signals import ExitRecord
     from core.position_cache_manager import BookedPosition
-
-_LOSS_RULES: Final = frozenset(rule.rule for rule in PRICE_RULES if rule.is_loss)
 
 
 def guarded_view(guard: PositionGuard) -> PositionView:
@@ -49,7 +48,11 @@ def planned_view(guard: PositionGuard, engine: Engine, now: TimePassed) -> Posit
     position = view.position
     rules = tuple(
         RuleLine(
-            t.rule.value, t.level, t.pnl, one_leg_price(position, t.pnl, is_loss=t.rule in _LOSS_RULES), t.source.value
+            t.rule.value,
+            t.level,
+            t.pnl,
+            one_leg_price(position, t.pnl, is_loss=not t.is_above),
+            "" if t.source is None else t.source.value,
         )
         for t in guard.thresholds()
     )

@@ -75,25 +75,25 @@ class Engine:
         self._closed = ClosedParts()
         self._alerted: set[int] = set()
         self._uncompared: ev.PositionsRead | None = None
-        self._room = GuardRoom(guard_settings)
+        self.room = GuardRoom(guard_settings)
         rules = rules or RuleSetup()
         self.judges: tuple[Judge, ...] = (OwnRules(rules.own_rules, self.desk.say),)
 
     @property
     def guards(self) -> Mapping[int, PositionGuard]:
         """Of the positions that no exit has taken over, by strategy id."""
-        return self._room.guards
+        return self.room.guards
 
     @property
     def has_new_deadline(self) -> bool:
         """Whether `next_wake_ns` may be earlier than when it was last read."""
-        return self._room.has_new_deadline
+        return self.room.has_new_deadline
 
     @property
     def next_wake_ns(self) -> int | None:
         """Monotonic time at which `TimePassed` is due at the latest; None when the quarter-second beat is enough."""
-        self._room.has_new_deadline = False
-        due = list(self._room.deadlines.values())
+        self.room.has_new_deadline = False
+        due = list(self.room.deadlines.values())
         due.extend(at for judge in self.judges if (at := judge.next_deadline_ns) is not None)
         if self.desk.wake_ns is not None:
             due.append(self.desk.wake_ns)
@@ -201,7 +201,7 @@ class Engine:
         desk = self.desk
         desk.session_open, desk.utc_ns, desk.ist_time = event.session_open, event.utc_ns, ist.time()
         moment = Moment(event.at_ns, event.utc_ns, ist, event.session_open, event.is_trading_day, desk.feed_live)
-        signals = list(self._room.on_time(moment))
+        signals = list(self.room.on_time(moment))
         for judge in self.judges:
             signals.extend(judge.on_time(moment))
         self._fire_all(signals, event.at_ns)
@@ -227,12 +227,12 @@ class Engine:
         self._tell_news()
 
     def _tell_news(self) -> None:
-        news = self._room.peaks.union(*(judge.news for judge in self.judges))
+        news = self.room.peaks.union(*(judge.news for judge in self.judges))
         if not news:
             return
         for strategy_id in news:
             self.desk.say(Remember(strategy_id))
-        self._room.peaks.clear()
+        self.room.peaks.clear()
         for judge in self.judges:
             judge.news.clear()
 
@@ -241,6 +241,7 @@ class Engine:
         if self.desk.stopping:
             return
         strategy_id = position.strategy_id
+        self.room.tell(signal, at_ns)
         part, row_units = to_close(signal.action, position, self._opened[strategy_id].position, self._closed.closed_of)
         if part is None:
             self._tell_only(signal, position, at_ns)
@@ -291,7 +292,7 @@ class Engine:
             if memory is not None:
                 # It is guarded again, with its peak, when the position turns out not to be closed after all.
                 self._opened[strategy_id] = replace(self._opened[strategy_id], memory=memory)
-            self._room.drop(strategy_id)
+            self.room.drop(strategy_id)
             for judge in self.judges:
                 judge.gone(strategy_id)
 
@@ -318,7 +319,7 @@ class Engine:
         self._drop_guard(strategy_id)
         booked = self.cache.put(position, self._closed.realised_of(event.position))
         levels = self._closed.levels_left(event.position, event.levels)
-        guard = self._room.guard(booked, levels, memory.peak, event.at_ns)
+        guard = self.room.guard(booked, levels, memory.peak, event.at_ns)
         for judge in self.judges:
             judge.opened(guard, memory)
 
@@ -327,7 +328,7 @@ class Engine:
             slot = self.cache.slot_of(key)
             if slot is not None:
                 slot.doubted_ns = max(slot.doubted_ns, event.at_ns)
-                self._room.distrust(slot, slot.doubted_ns)
+                self.room.distrust(slot, slot.doubted_ns)
         for judge in self.judges:
             judge.doubted(event.keys, event.at_ns)
 
@@ -382,7 +383,7 @@ class Engine:
 
     def _advance(self, at_ns: int) -> None:
         exit_desk.advance(self.desk, at_ns)
-        self._room.has_new_deadline = True
+        self.room.has_new_deadline = True
         for running in list(self._exiting.values()):
             if running.exit_id not in self.desk.exits:
                 self._finish(running, at_ns)

@@ -1,24 +1,28 @@
-"""Why nothing fires now, and what would: the dashboard's line and the --plan list (exit_rules 4)."""
+"""How a position stands: the dashboard's line, and why its stop would not fire now (exit_rules 4)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from core.exits.explain_levels import list_thresholds
+from core.exits.explain_line import Threshold
 from core.exits.profit_and_loss import pnl_percent
-from core.exits.rules import PRICE_RULES, TIME_RULES
+from core.exits.rules import PRICE_RULES
 from core.exits.safe_to_trade import Hindrance, Reason
-from core.model.exit_levels import Action, LevelSource, Rule, Urgency
-from core.model.money import rupees_text
+from core.exits.time_rules import TIME_RULES
+from core.model.exit_levels import Action, Rule, Urgency
 from core.model.session_time import NS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from core.exits.breach import Breach
     from core.exits.rules import RuleFacts, Verdict
     from core.exits.safe_to_trade import SafeToTrade
     from core.model.money import Paise
     from core.position_cache_manager import BookedPosition
+
+__all__ = ["Assessment", "Threshold", "assess", "list_thresholds", "reason_text", "why_unprotected"]
 
 _CLOSED: Final = Reason(Hindrance.CLOSED)
 NOTHING_FIRES: Final = "No exit conditions triggered"
@@ -39,15 +43,6 @@ class Assessment(NamedTuple):
     pnl: Paise | None
     pnl_percent: float | None
     stop_used: float | None
-
-
-class Threshold(NamedTuple):
-    """Where one rule fires: `pnl` in paise at this moment, None for rules that look at the calendar or the clock."""
-
-    rule: Rule
-    level: str
-    pnl: Paise | None
-    source: LevelSource
 
 
 def assess(
@@ -81,38 +76,6 @@ def assess(
     return Assessment(action, urgency, reason, pnl, pnl_percent(pnl, booked.position.net_premium), used)
 
 
-def list_thresholds(facts: RuleFacts) -> tuple[Threshold, ...]:
-    """Every rule in force, in the order of `Rule`'s precedence for price rules, then clock and calendar."""
-    return tuple(_thresholds(facts))
-
-
-def _thresholds(facts: RuleFacts) -> Iterator[Threshold]:
-    levels = facts.levels
-    if levels.stop is not None:
-        amount = levels.stop.amount
-        yield Threshold(Rule.STOP_LOSS, f"P&L ≤ {rupees_text(-amount)}", -amount, levels.stop.source)
-    trailing = levels.trailing
-    if trailing is not None:
-        distance = rupees_text(trailing.distance)
-        if facts.peak is None:
-            text = f"arms at P&L ≥ {rupees_text(trailing.arm)}, then the peak − {distance}"
-            yield Threshold(Rule.TRAILING_STOP, text, None, trailing.source)
-        else:
-            stop = facts.peak - trailing.distance
-            text = f"P&L ≤ {rupees_text(stop)} (peak {rupees_text(facts.peak)} − {distance})"
-            yield Threshold(Rule.TRAILING_STOP, text, stop, trailing.source)
-    if levels.target is not None:
-        amount = levels.target.amount
-        yield Threshold(Rule.PROFIT_TARGET, f"P&L ≥ {rupees_text(amount)}", amount, levels.target.source)
-    if levels.theta is not None:
-        text = f"P&L ≤ {rupees_text(0)} while DTE ≤ {levels.theta.days}"
-        yield Threshold(Rule.THETA_EXIT, text, 0, levels.theta.source)
-    if levels.dte is not None:
-        yield Threshold(Rule.DTE_EXIT, f"DTE ≤ {levels.dte.days}", None, levels.dte.source)
-    if levels.square_off is not None:
-        yield Threshold(Rule.SQUARE_OFF, f"{levels.square_off.at:%H:%M:%S} IST", None, levels.square_off.source)
-
-
 def _stop_used(facts: RuleFacts, pnl: Paise | None) -> float | None:
     stop = facts.levels.stop
     return None if stop is None or pnl is None else max(-pnl, 0) / stop.amount
@@ -127,8 +90,8 @@ def _urgency_of(used: float | None) -> Urgency:
 def _due(facts: RuleFacts, pnl: Paise | None) -> Verdict | None:
     """The first rule that would fire if the market were open."""
     for rule in PRICE_RULES:
-        line = rule.line(facts)
-        if line is not None and pnl is not None and rule.is_breached(pnl, line):
+        line = None if pnl is None else rule.fires_at(facts, pnl)
+        if pnl is not None and line is not None:
             return rule.verdict(facts, pnl, line)
     return next((verdict for rule in TIME_RULES if (verdict := rule.check(facts)) is not None), None)
 
@@ -139,14 +102,17 @@ def why_unprotected(facts: RuleFacts, safe: SafeToTrade, now_ns: int, started_ns
     for reason in safe.reasons:
         # Prices stand still while the market is closed: an old one is no fault, and nothing can be done about it.
         if reason.key is not None and not (is_closed and reason.what is Hindrance.STALE):
-            return _reason_text(reason, now_ns, started_ns)
+            return reason_text(reason, now_ns, started_ns)
     if facts.levels.stop is None:
         return "no stop loss is in force"
     return None
 
 
-def _reason_text(reason: Reason, now_ns: int, started_ns: int | None) -> str:
+def reason_text(reason: Reason, now_ns: int, started_ns: int | None) -> str:
+    """The reason for a trader, with how long it has lasted. Times are monotonic."""
     match reason.what:
+        case Hindrance.CLOSED | Hindrance.UNKNOWN_SESSION:
+            return reason.what.value
         case Hindrance.NO_ENTRY:
             return f"the entry price of {reason.key} is not known yet"
         case Hindrance.NO_PRICE:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from core.exits.position_guard import PositionGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from core.exits.guard_settings import GuardSettings
     from core.exits.judges import Moment
@@ -23,7 +23,8 @@ _SWEEP_AT_LEAST: Final = 256
 class GuardRoom:
     """`guards` by strategy id. `has_new_deadline` is set when somebody may have to be asked earlier than before.
 
-    `peaks` are strategy ids whose peak has risen, for the engine to take out.
+    `peaks` are strategy ids whose peak has risen, for the engine to take out. `on_decision` hears, at a monotonic time, of every
+    signal that is acted on, before it is, and (without a signal) of a guard's `changes`. It must be quick.
     """
 
     def __init__(self, settings: GuardSettings) -> None:
@@ -32,6 +33,7 @@ class GuardRoom:
         self.deadlines: dict[int, int] = {}
         self.has_new_deadline = False
         self.peaks: set[int] = set()
+        self.on_decision: Callable[[PositionGuard, Signal | None, int], None] = _nobody
         self._sweep_from = 0
 
     def guard(self, booked: BookedPosition, levels: ExitLevels, peak: Paise | None, at_ns: int) -> PositionGuard:
@@ -48,7 +50,11 @@ class GuardRoom:
 
         def judge(quote: Quote) -> tuple[Signal, ...]:
             booked.backlog.note_quote(quote.received_ns)
-            return self._noted(guard, guard.peak, guard.on_quote(quote))
+            peak, changes = guard.peak, guard.changes
+            signal = guard.on_quote(quote)
+            if guard.changes != changes and signal is None:
+                self.on_decision(guard, None, quote.received_ns)
+            return self._noted(guard, peak, signal)
 
         booked.judge = judge
         return guard
@@ -68,6 +74,12 @@ class GuardRoom:
         for strategy_id in self._next_sweep():
             yield from self._ask_time(strategy_id, moment)
 
+    def tell(self, signal: Signal, at_ns: int) -> None:
+        """The signal is about to be acted on."""
+        guard = self.guards.get(signal.strategy_id)
+        if guard is not None:
+            self.on_decision(guard, signal, at_ns)
+
     def distrust(self, slot: InstrumentSlot, at_ns: int) -> None:
         for booked in slot.positions:
             guard = self.guards.get(booked.position.strategy_id)
@@ -86,7 +98,7 @@ class GuardRoom:
         if guard is None:
             self.deadlines.pop(strategy_id, None)
             return ()
-        peak = guard.peak
+        peak, changes = guard.peak, guard.changes
         signal = guard.on_time(
             moment.at_ns,
             moment.ist,
@@ -94,6 +106,8 @@ class GuardRoom:
             is_trading_day=moment.is_trading_day,
             feed_live=moment.feed_live,
         )
+        if guard.changes != changes and signal is None:
+            self.on_decision(guard, None, moment.at_ns)
         return self._noted(guard, peak, signal)
 
     def _noted(self, guard: PositionGuard, peak: int | None, signal: Signal | None) -> tuple[Signal, ...]:
@@ -108,3 +122,7 @@ class GuardRoom:
         else:
             self.deadlines.pop(strategy_id, None)
         return () if signal is None else (signal,)
+
+
+def _nobody(_guard: PositionGuard, _signal: Signal | None, _at_ns: int) -> None:
+    pass

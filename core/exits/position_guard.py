@@ -23,11 +23,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.exits.breach import Breach, pnl_at_best_side, suspect_legs
-from core.exits.explain import assess, list_thresholds, why_unprotected
+from core.exits.breach import Breach, suspect_legs, waits_for
+from core.exits.explain import assess, why_unprotected
+from core.exits.explain_levels import list_thresholds
+from core.exits.explain_line import NOTHING_AROUND
 from core.exits.guard_settings import GuardSettings
 from core.exits.precedence import pick
-from core.exits.price_lines import next_peak, start_peak
+from core.exits.price_lines import lock_line, next_peak, start_peak, trailing_line
 from core.exits.profit_and_loss import days_to_expiry
 from core.exits.rules import PRICE_RULES, RuleFacts, is_asked_for
 from core.exits.safe_to_trade import MarkTrust, safe_to_trade
@@ -37,11 +39,12 @@ from core.model.signals import Signal
 from core.position_cache_manager import OPEN_BOUND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import date, datetime
 
-    from core.exits.explain import Assessment, Threshold
-    from core.exits.rules import PriceRule, Verdict
+    from core.exits.explain import Assessment
+    from core.exits.explain_line import Around, Threshold
+    from core.exits.rules import Verdict
     from core.exits.safe_to_trade import SafeToTrade
     from core.model.exit_levels import ExitLevels, Rule
     from core.model.instrument import InstrumentKey
@@ -71,6 +74,7 @@ class PositionGuard:
         "_started_ns",
         "blind_spots",
         "booked",
+        "changes",
         "levels",
         "now_ns",
     )
@@ -81,7 +85,9 @@ class PositionGuard:
         """`peak` is the remembered peak from before a restart, paise. Tell the time once before anything can fire.
 
         `blind_spots` are other judges' reasons why a level of the position cannot fire now; each gives None when it can.
+        `changes` counts the breaches that began or ended, trails that armed and floors that were locked.
         """
+        self.changes = 0
         self.blind_spots: list[Callable[[int], str | None]] = []
         self.booked = booked
         self.levels = levels
@@ -107,6 +113,20 @@ class PositionGuard:
     def facts(self) -> RuleFacts:
         """What the rules look at besides the P&L, as of the last time told."""
         return self._facts
+
+    @property
+    def breaches(self) -> Mapping[Rule, Breach]:
+        """Lines that are crossed, and wait to be believed."""
+        return self._breaches
+
+    @property
+    def settings(self) -> GuardSettings:
+        return self._settings
+
+    @property
+    def started_ns(self) -> int | None:
+        """When it was first told the time, monotonic."""
+        return self._started_ns
 
     @property
     def armed(self) -> bool:
@@ -191,6 +211,10 @@ class PositionGuard:
             upper = min(upper, peak)
         booked.lower, booked.upper, booked.watched = lower, upper, bool(self._breaches)
 
+    def suspects(self) -> tuple[int, ...]:
+        """Indexes of the legs whose newest quote is not clean."""
+        return suspect_legs(self.booked, self._settings.quote_limits)
+
     def stale_keys(self, at_ns: int) -> tuple[InstrumentKey, ...]:
         """Instruments whose price may not fire a rule: doubted, only saved, or too old while the feed is down."""
         return self._marks.stale_keys(self.booked, at_ns)
@@ -206,7 +230,7 @@ class PositionGuard:
             self._facts,
             self._breaches,
             safe=self.safe_to_trade(self.now_ns),
-            suspects=suspect_legs(self.booked, self._settings.quote_limits),
+            suspects=self.suspects(),
             now_ns=self.now_ns,
             started_ns=self._started_ns,
         )
@@ -220,9 +244,9 @@ class PositionGuard:
         """What another judge lacks to watch its levels of this position; None when nothing."""
         return next((reason for ask in self.blind_spots if (reason := ask(at_ns)) is not None), None)
 
-    def thresholds(self) -> tuple[Threshold, ...]:
+    def thresholds(self, around: Around = NOTHING_AROUND) -> tuple[Threshold, ...]:
         """Every rule in force, with the P&L at which it fires now and where its level came from."""
-        return list_thresholds(self._facts)
+        return list_thresholds(self._facts, around)
 
     def _tell(self, ist: datetime, *, session_open: bool | None, is_trading_day: bool | None) -> None:
         self._date = ist.date()
@@ -242,47 +266,36 @@ class PositionGuard:
         self._is_calm = False
         verdicts: list[Verdict] = []
         if pnl is None or not self.safe_to_trade(at_ns).is_safe:
+            self.changes += len(self._breaches)
             self._breaches.clear()
             self.rearm_band()
             return verdicts
-        suspects = suspect_legs(self.booked, self._settings.quote_limits)
+        suspects = self.suspects()
         if not suspects:
             self._raise_peak(pnl)
         for rule in self._rules:
             line = rule.fires_at(self._facts, pnl)
             if line is None:
-                self._breaches.pop(rule.rule, None)
+                if self._breaches.pop(rule.rule, None) is not None:
+                    self.changes += 1
                 continue
             breach = self._breaches.get(rule.rule)
             if breach is None:
                 breach = self._breaches[rule.rule] = Breach(self.booked, at_ns, ticked)
+                self.changes += 1
             breach.note_updates()
-            if self._may_fire(rule, breach, pnl, suspects, at_ns):
+            if waits_for(rule, self._facts, breach, suspects, at_ns, self._settings) is None:
                 verdicts.append(rule.verdict(self._facts, pnl, line))
         self.rearm_band()
         return verdicts
 
-    def _may_fire(self, rule: PriceRule, breach: Breach, pnl: Paise, suspects: tuple[int, ...], at_ns: int) -> bool:
-        waited_ms = (at_ns - breach.since_ns) / NS_PER_MS
-        is_settled = breach.is_settled() or waited_ms >= self._settings.leg_settle_ms
-        if not rule.is_loss:
-            return not suspects and is_settled
-        best, line = pnl_at_best_side(self.booked), rule.line(self._facts)
-        is_best_breached = best is not None and line is not None and best <= line
-        hard = rule.hard_line(self._facts, self._settings.hard_stop_multiple)
-        if hard is not None and pnl <= hard and is_best_breached:
-            return True
-        return is_settled and (
-            not suspects
-            or breach.is_repeated(suspects)
-            or is_best_breached
-            or waited_ms >= self._settings.stop_confirm_max_ms
-        )
-
     def _raise_peak(self, pnl: Paise) -> None:
         least = next_peak(self._facts)
         if least is not None and pnl >= least:
-            self._facts = replace(self._facts, peak=pnl)
+            before, self._facts = self._facts, replace(self._facts, peak=pnl)
+            was_armed, is_armed = trailing_line(before) is not None, trailing_line(self._facts) is not None
+            if was_armed is not is_armed or lock_line(before) != lock_line(self._facts):
+                self.changes += 1
 
     def _is_inside_band(self) -> bool:
         pnl = self.booked.pnl

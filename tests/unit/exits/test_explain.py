@@ -1,11 +1,11 @@
-from datetime import datetime, time
+from datetime import datetime
 
 import pytest
 
-from core.model.exit_levels import Action, ClockLevel, ExitLevels, Rule, Urgency
+from core.model.exit_levels import Action, ExitLevels, Urgency
 from core.model.market import QuoteSource
 from core.model.session_time import IST
-from tests.unit.exits.builders import MS, ROW, Desk, S, amount, days, leg, trailing
+from tests.unit.exits.builders import MS, Desk, S, amount, days, leg
 
 ONE = (leg(1, 75, 100),)
 STOP = ExitLevels(stop=amount(3_000), target=amount(3_000))
@@ -95,34 +95,6 @@ def test_what_a_breach_waits_for():
     shown = desk.guard.assessment()
     assert (shown.action, shown.urgency) == (Action.CLOSE_POSITION, Urgency.NORMAL)
     assert shown.reason == "profit target breached, waiting for a clean quote"
-
-
-def test_thresholds_name_every_rule_in_force():
-    levels = ExitLevels(
-        stop=amount(3_000),
-        trailing=trailing(1_500, 750),
-        target=amount(4_000),
-        dte=days(7),
-        theta=days(5),
-        square_off=ClockLevel(time(15, 10), ROW),
-    )
-    desk = Desk(*ONE, levels=levels)
-    assert desk.guard.thresholds() == (
-        (Rule.STOP_LOSS, "P&L ≤ ₹-3,000.00", -300_000, ROW),
-        (Rule.TRAILING_STOP, "arms at P&L ≥ ₹1,500.00, then the peak − ₹750.00", None, ROW),
-        (Rule.PROFIT_TARGET, "P&L ≥ ₹4,000.00", 400_000, ROW),
-        (Rule.THETA_EXIT, "P&L ≤ ₹0.00 while DTE ≤ 5", 0, ROW),
-        (Rule.DTE_EXIT, "DTE ≤ 7", None, ROW),
-        (Rule.SQUARE_OFF, "15:10:00 IST", None, ROW),
-    )
-    desk.tick(1, 130)
-    assert desk.guard.thresholds()[1] == (
-        Rule.TRAILING_STOP,
-        "P&L ≤ ₹1,500.00 (peak ₹2,250.00 − ₹750.00)",
-        150_000,
-        ROW,
-    )
-    assert Desk(*ONE).guard.thresholds() == ()
 
 
 def test_one_day_is_singular():

@@ -1,0 +1,82 @@
+"""The lines of levels that are judged beside the guard: the underlying, Greeks and volatility, a user's own rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from core.exits.explain_line import UNKNOWN, Around, Threshold
+from core.model.exit_levels import LevelSource, Rule
+from core.model.money import rupees_text
+from core.model.special_levels import GreekKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from core.exits.rules import RuleFacts
+
+TEN_THOUSAND: Final = 10_000
+GREEK_WORDS: Final = {
+    GreekKind.DELTA: "|delta| per unit of the largest leg ≥ {0:g}",
+    GreekKind.GAMMA: "|gamma| ≥ {0:g} × its reference",
+    GreekKind.THETA: "decay of one day ≥ {0:g} % of the value",
+    GreekKind.VEGA: "|vega| of one point ≥ {0:g} % of |net premium|",
+    GreekKind.IV_DOWN: "volatility {0:g} % or more below its reference",
+    GreekKind.IV_UP: "volatility {0:g} % or more above its reference",
+    GreekKind.IV_BELOW: "volatility ≤ {0:g} %",
+    GreekKind.IV_ABOVE: "volatility ≥ {0:g} %",
+}
+"""By kind; the threshold is put in."""
+
+
+def underlying_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
+    for level in facts.levels.underlying:
+        sign, minutes = "≥" if level.is_above else "≤", level.candle_minutes
+        if minutes is None:
+            what, seen = "underlying", around.underlying
+        else:
+            what, seen = f"close of its {minutes}-minute candle", around.closes.get(minutes, UNKNOWN)
+        yield Threshold(
+            Rule.UNDERLYING_LEVEL,
+            f"{what} {sign} {rupees_text(level.price)}",
+            None,
+            level.source,
+            level.note,
+            level.action,
+            level.price,
+            seen.value,
+            seen.text,
+            "" if minutes is not None or seen.value is not None else "the underlying has no believed price",
+            level.price,
+            level.is_above,
+        )
+
+
+def greek_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
+    for level in facts.levels.greeks:
+        seen = around.greeks.get(level.kind, UNKNOWN)
+        yield Threshold(
+            Rule.GREEKS,
+            GREEK_WORDS[level.kind].format(level.threshold),
+            None,
+            level.source,
+            level.note,
+            level.action,
+            round(level.threshold * TEN_THOUSAND),
+            seen.value,
+            seen.text,
+            "" if seen.value is not None else seen.text,
+            is_above=level.kind is not GreekKind.IV_BELOW,
+        )
+
+
+def own_rule_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
+    for name in facts.levels.own_rules:
+        resting = around.resting.get(name, "")
+        yield Threshold(
+            Rule.OWN_RULE,
+            f"the own rule {name} asks for it",
+            None,
+            LevelSource.PROFILE,
+            now="" if resting else "asked while it is safe to trade",
+            waits=f"rests: {resting}" if resting else "",
+        )
