@@ -79,6 +79,11 @@ class BookKeeper:
         self._instruments: dict[InstrumentKey, Instrument] = {}
         self._missed_ns: dict[InstrumentKey, int] = {}
 
+    def position_of(self, strategy_id: int) -> Position | None:
+        """As its rows have it."""
+        booked = self.known.get(strategy_id)
+        return None if booked is None else booked.position
+
     async def read(self) -> None:
         """Read everything open and tell the engine the difference.
 

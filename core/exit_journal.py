@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from core.clock import Clock, SystemClock
-from core.journal_codec import decode, encode
+from core.journal_codec import decode, decode_memory, encode, encode_memory
 from core.journal_file import Entry, JournalFile
 from core.model.errors import DecodeError, StoreError
 from core.model.exit_levels import FULL_EXITS
 from core.model.journal_records import ExitFinished, ExitHalted, ExitStarted, JournalRecord, RowsWritten
+from core.model.memory import PositionMemory
 from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
 
@@ -27,6 +28,9 @@ _T = TypeVar("_T")
 
 KEPT_NS: Final = 7 * 86_400 * NS_PER_S
 """Settled exits whose last record is older are not replayed."""
+
+REMEMBERED_NS: Final = 400 * 86_400 * NS_PER_S
+"""No position is held for longer without a new peak, a new day or anything else to remember."""
 
 # The broker or the database can be asked again for what these said. A lost AttemptPrepared or ExitStarted cannot be.
 _RECOVERABLE: Final = frozenset({"AttemptObserved", "AttemptRefused", "AttemptAbsent", "ExitFinished", "RowsWritten"})
@@ -72,18 +76,14 @@ class ExitJournal:
         """
         return await self._on_thread(lambda: self._write(records))
 
-    async def save_peaks(self, peaks: Mapping[str, tuple[int, bool]]) -> None:
-        """Remember (peak P&L in paise, trailing armed) by strategy key. Raises like `write`."""
-        kept = dict(peaks)
-        await self._on_thread(lambda: self._file.save_peaks(self._mode, kept, self._clock.utc_ns()))
+    async def save_memories(self, memories: Mapping[str, PositionMemory]) -> None:
+        """Remember positions by their tags. Raises like `write`."""
+        texts = {tag: encode_memory(memory) for tag, memory in memories.items()}
+        await self._on_thread(lambda: self._file.save_memories(self._mode, texts, self._clock.utc_ns()))
 
-    async def load_peaks(self) -> dict[str, tuple[int, bool]]:
-        """Every remembered peak of this mode, also of positions that are gone."""
-        return await self._on_thread(lambda: self._file.load_peaks(self._mode))
-
-    async def forget_peaks(self, keys: Iterable[str]) -> None:
-        kept = tuple(keys)
-        await self._on_thread(lambda: self._file.forget_peaks(self._mode, kept))
+    async def load_memories(self) -> dict[str, PositionMemory]:
+        """Everything remembered of positions in this mode, also of those that are gone. One that cannot be read is left out."""
+        return await self._on_thread(self._load_memories)
 
     async def close(self) -> None:
         """Wait for the writes that have begun, then release the file."""
@@ -101,6 +101,17 @@ class ExitJournal:
     def _as_entry(self, record: JournalRecord) -> Entry:
         kind = type(record).__name__
         return Entry(self._clock.utc_ns(), self._mode, self._build, record.exit_id, kind, encode(record))
+
+    def _load_memories(self) -> dict[str, PositionMemory]:
+        peaks = self._file.load_peaks(self._mode)
+        found = {tag: PositionMemory(peak=peak) for tag, peak in peaks.items()}
+        since_ns = self._clock.utc_ns() - REMEMBERED_NS
+        for tag, text in self._file.load_memories(self._mode, since_ns).items():
+            try:
+                found[tag] = decode_memory(text)
+            except DecodeError as error:
+                _log.warning("what was remembered of %s is not readable, its peak starts anew: %s", tag, error)
+        return found
 
     def _open(self) -> tuple[JournalRecord, ...]:
         entries, damaged = self._file.open()

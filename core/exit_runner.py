@@ -78,6 +78,7 @@ class ExitRunner:
         self._spawn = spawn
         self.on_deadline: Callable[[], None] = lambda: None
         self.may_order: Callable[[], bool] = lambda: True
+        self.on_remember: Callable[[int], None] = lambda _: None
         self.on_token_error: Callable[[str], None] = lambda _: None
         self.ask_prices: Callable[[Sequence[InstrumentKey]], None] = lambda _: None
         self._told_feed: dict[str, int] = {}
@@ -190,6 +191,8 @@ class ExitRunner:
             match command:
                 case cmd.Alert():
                     self._alert(command)
+                case cmd.Remember(strategy_id):
+                    self.on_remember(strategy_id)
                 case cmd.RequestQuotes(keys):
                     self.ask_prices(keys)
                 case cmd.SubmitOrder() if self.engine.desk.stopping:

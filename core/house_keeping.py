@@ -1,15 +1,12 @@
-"""What is due about once a second and decides nothing: the view, peaks, re-reads of the rows, news of the store."""
+"""What is due about once a second and decides nothing: the view, re-reads of the rows, news of the store."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
-from core.book_keeper import position_tag
 from core.feed_news import FeedNews
 from core.model.commands import Alert, Severity
-from core.model.errors import StoreError, TransportError
 from core.model.instrument import Segment
 from core.model.session_time import NS_PER_S
 from core.run_statistics import view_in_steps
@@ -18,11 +15,9 @@ from core.stores.base import StoreState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.exits.position_guard import PositionGuard
     from core.monitor_parts import Parts
     from core.monitor_view import MonitorView
 
-_log = logging.getLogger(__name__)
 _EVERY_S: Final = 1.0
 _SLOW_CHANGES_AFTER_NS: Final = 60 * NS_PER_S
 
@@ -55,7 +50,6 @@ class HouseKeeping:
             if not parts.options.prints_once:
                 self._show(await view_in_steps(parts, self._started_ns))
             await parts.runner.flush()
-            await self.save_peaks()
             await asyncio.sleep(_EVERY_S)
 
     async def re_read(self) -> None:
@@ -69,25 +63,6 @@ class HouseKeeping:
             if now >= next_ns or parts.keeper.has_missing_due():
                 next_ns = now + interval_ns
                 await parts.keeper.read_or_keep()
-
-    async def save_peaks(self) -> None:
-        """Peaks are written behind the ticks: a crash loses at most the last second of a rise."""
-        parts = self._parts
-        found = {self._tag_of(guard): guard.peak for guard in parts.engine.guards.values() if guard.peak is not None}
-        new = {tag: (peak, True) for tag, peak in found.items() if parts.peaks.get(tag) != peak}
-        if new and not parts.options.plan:
-            try:
-                await parts.journal.save_peaks(new)
-            except (TransportError, StoreError) as error:
-                _log.warning("peaks not saved, tried again in a second: %s", error)
-                return
-            parts.peaks.update({tag: peak for tag, (peak, _) in new.items()})
-
-    def _tag_of(self, guard: PositionGuard) -> str:
-        """The rows' tag: of a position that was closed in part, the guard holds less than its rows say."""
-        position = guard.booked.position
-        booked = self._parts.keeper.known.get(position.strategy_id)
-        return position_tag(position if booked is None else booked.position)
 
     def _look_after_feed(self) -> None:
         parts = self._parts

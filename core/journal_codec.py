@@ -21,6 +21,7 @@ from core.model import (
     instrument,
     journal_records,
     market,
+    memory,
     money,
     orders,
     position,
@@ -29,11 +30,23 @@ from core.model import (
 )
 from core.model.errors import BugError, DecodeError
 from core.model.journal_records import JournalRecord
+from core.model.memory import PositionMemory
 
 _T = TypeVar("_T")
 _TAG: Final = "@"  # No field can have this name.
 _NAMES: dict[str, Any] = {"date": date, "time": time}
-for _module in (money, instrument, market, orders, position, exit_levels, special_levels, signals, journal_records):
+for _module in (
+    money,
+    instrument,
+    market,
+    orders,
+    position,
+    exit_levels,
+    special_levels,
+    signals,
+    journal_records,
+    memory,
+):
     _NAMES |= {name: value for name, value in vars(_module).items() if not name.startswith("_")}
 
 KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in get_args(JournalRecord)}
@@ -79,6 +92,20 @@ def from_fields(kind: type[_T], fields: Any) -> _T:
     """The fact that `to_fields` took apart. Raises DecodeError for anything else."""
     fact: _T = _codec(kind).decode(fields)
     return fact
+
+
+def encode_memory(memory: PositionMemory) -> str:
+    return json.dumps(_codec(PositionMemory).encode(memory), separators=(",", ":"), allow_nan=False)
+
+
+def decode_memory(text: str) -> PositionMemory:
+    """What `encode_memory` wrote. Raises DecodeError for anything else."""
+    try:
+        fields = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"expected a position's memory in JSON, received {len(text)} characters: {error}") from None
+    memory: PositionMemory = _codec(PositionMemory).decode(fields)
+    return memory
 
 
 def _no_constant(text: str) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,8 @@ from core.model.signals import Mode
 
 _log = logging.getLogger(__name__)
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""2 remembers a position in one JSON text; 1 had only its peak, which is still read."""
 _LOCK_WAIT_S: Final = 1.0
 _FILE_IS_BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 _PRIMARY_CODE: Final = 0xFF
@@ -37,6 +38,10 @@ CREATE TABLE IF NOT EXISTS damaged_records (
 CREATE TABLE IF NOT EXISTS peaks (
     mode TEXT NOT NULL, strategy_key TEXT NOT NULL, peak INTEGER NOT NULL, armed INTEGER NOT NULL,
     utc_ns INTEGER NOT NULL, PRIMARY KEY (mode, strategy_key)
+);
+CREATE TABLE IF NOT EXISTS memories (
+    mode TEXT NOT NULL, position_tag TEXT NOT NULL, memory TEXT NOT NULL, utc_ns INTEGER NOT NULL,
+    PRIMARY KEY (mode, position_tag)
 );
 """
 _SET_ASIDE: Final = "Stop, compare the positions at the broker by hand, then move the file and its -wal away."
@@ -88,31 +93,34 @@ class JournalFile:
             connection.execute("COMMIT")
             self.last_seq += len(entries)
 
-    def save_peaks(self, mode: Mode, peaks: Mapping[str, tuple[int, bool]], utc_ns: int) -> None:
-        rows = [(mode.value, key, peak, int(armed), utc_ns) for key, (peak, armed) in peaks.items()]
-        self._change_peaks("INSERT OR REPLACE INTO peaks VALUES (?,?,?,?,?)", rows)
+    def save_memories(self, mode: Mode, memories: Mapping[str, str], utc_ns: int) -> None:
+        """JSON texts by position tag."""
+        rows = [(mode.value, tag, memory, utc_ns) for tag, memory in memories.items()]
+        with self._translated("written"):
+            connection = self._trusted()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR REPLACE INTO memories VALUES (?,?,?,?)", rows)
+            connection.execute("COMMIT")
 
-    def forget_peaks(self, mode: Mode, keys: Iterable[str]) -> None:
-        self._change_peaks("DELETE FROM peaks WHERE mode=? AND strategy_key=?", [(mode.value, key) for key in keys])
-
-    def load_peaks(self, mode: Mode) -> dict[str, tuple[int, bool]]:
+    def load_memories(self, mode: Mode, since_utc_ns: int) -> dict[str, str]:
+        """Those written since then; older ones are forgotten for good."""
         with self._translated("read"):
-            query = "SELECT strategy_key, peak, armed FROM peaks WHERE mode=?"
-            rows = self._trusted().execute(query, (mode.value,)).fetchall()
-        return {key: (peak, bool(armed)) for key, peak, armed in rows}
+            connection = self._trusted()
+            connection.execute("DELETE FROM memories WHERE utc_ns < ?", (since_utc_ns,))
+            query = "SELECT position_tag, memory FROM memories WHERE mode=?"
+            return dict(connection.execute(query, (mode.value,)).fetchall())
+
+    def load_peaks(self, mode: Mode) -> dict[str, int]:
+        """What format 1 remembered: the peaks of trailing stops that had armed."""
+        with self._translated("read"):
+            query = "SELECT strategy_key, peak FROM peaks WHERE mode=? AND armed=1"
+            return dict(self._trusted().execute(query, (mode.value,)).fetchall())
 
     def close(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-
-    def _change_peaks(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        with self._translated("written"):
-            connection = self._trusted()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(statement, rows)
-            connection.execute("COMMIT")
 
     def _create_file(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

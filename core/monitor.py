@@ -224,6 +224,7 @@ class Monitor:
             yield prices.fanout.run(), "turns of the price boxes"
             yield prices.redis.run(), "prices to Redis"
         if not self._options.plan:
+            yield parts.memory.run(), "memory of positions"
             yield parts.token.run(), "access token"
             yield self._check_start(), "checks at the start"
 
@@ -271,8 +272,7 @@ class Monitor:
         """Take up what the journal knows. A simulation starts afresh, but never with an exit id that was used before."""
         parts = self.parts
         records = await parts.journal.open()
-        remembered = await parts.journal.load_peaks()
-        parts.peaks.update({tag: peak for tag, (peak, is_armed) in remembered.items() if is_armed})
+        parts.memory.known.update(await parts.journal.load_memories())
         now = self._clock.monotonic_ns()
         restored = fold(records if parts.mode is Mode.LIVE else (), parts.engine.desk, now)
         restored.generations.update(parts.journal.generations)
@@ -320,7 +320,7 @@ class Monitor:
                 while parts.runner.in_flight:
                     await asyncio.wait(set(parts.runner.in_flight))
                 await parts.runner.flush()
-                await self._house.save_peaks()
+                await parts.memory.save()
         # Taken while everything still stands: afterwards every connection would look broken.
         self._last_view = view_of(parts, self._started_ns)
         parts.timer.stop()

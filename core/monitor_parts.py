@@ -17,6 +17,7 @@ from core.exits.engine import Engine
 from core.instrument_source import InstrumentSource
 from core.loop_timer import LoopTimer
 from core.market_calendar import TABLE, AlwaysOpen, load_calendar
+from core.memory_keeper import MemoryKeeper
 from core.model.commands import Alert, Severity
 from core.model.errors import ConfigurationError
 from core.model.events import FeedStateChanged, LoopStalled, PricesDoubted
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.market_calendar import SessionCalendar
     from core.model.market import Quote
+    from core.model.memory import PositionMemory
     from core.model.position import Position
     from core.options import Options
     from core.settings import Settings
@@ -72,7 +74,7 @@ class Parts:
     order_updates: OrderUpdateStream | None
     timer: LoopTimer
     source: InstrumentSource
-    peaks: dict[str, int]
+    memory: MemoryKeeper
     keeper: BookKeeper
 
     def subscribe(self) -> None:
@@ -160,15 +162,22 @@ def build_parts(
     timer = LoopTimer(clock, calendar, lambda: engine.next_wake_ns, runner.handle, boot_ns=_boot_ns_of(clock))
     runner.on_deadline = timer.rearm
     source = _instruments(settings, clock, say)
-    peaks: dict[str, int] = {}
+    memories: dict[str, PositionMemory] = {}
     keeper = BookKeeper(
-        store=trades.store, source=source, runner=runner, clock=clock, rules=_book_rules(options, settings), peaks=peaks
+        store=trades.store,
+        source=source,
+        runner=runner,
+        clock=clock,
+        rules=_book_rules(options, settings),
+        memories=memories,
     )
     keeper.on_positions = _paper_holder(paper)
+    memory = MemoryKeeper(journal, engine.memory_of, keeper.position_of, memories)
+    runner.on_remember = memory.note
     updates = None if mode is Mode.SIMULATION else _order_updates(settings, account, runner, say)
     parts = Parts(
         mode, options, settings, clock, calendar, token, trades, market, paper, prices, cache, engine, journal, records,
-        runner, updates, timer, source, peaks, keeper,
+        runner, updates, timer, source, memory, keeper,
     )  # fmt: skip
     keeper.on_read = parts.subscribe
     _join_token(parts)

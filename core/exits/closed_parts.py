@@ -93,7 +93,7 @@ class ClosedParts:
             return ToldLevel(rule, level, threshold) in fired or PERCENT_OF.get(action, 100) <= gone
 
         target, warning = levels.target, levels.adjustment
-        if target is not None and is_done(Rule.PROFIT_TARGET, target.amount, levels.target_action):
+        if target is not None and ToldLevel(Rule.PROFIT_TARGET, "", target.amount) in fired:
             levels = replace(levels, target=None)
         if warning is not None and ToldLevel(Rule.ADJUSTMENT, "", -warning.first) in fired:
             levels = replace(levels, adjustment=None)

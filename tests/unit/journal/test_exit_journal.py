@@ -6,16 +6,18 @@ import sqlite3
 import statistics
 import sys
 import time
+from datetime import date
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.exit_journal import KEPT_NS, ExitJournal
+from core.exit_journal import KEPT_NS, REMEMBERED_NS, ExitJournal
 from core.journal_codec import encode
 from core.model.errors import StoreError, TransportError
 from core.model.exit_levels import Action, Rule
 from core.model.journal_records import ExitFinished, ExitHalted, RowsWritten
+from core.model.memory import PositionMemory, ToldLevel
 from core.model.signals import ExitRecord, Latency, Mode
 from tests.unit.journal.records import any_record, observed, prepared, started
 
@@ -118,11 +120,11 @@ async def test_a_second_holder_is_refused(path):
 async def test_modes_do_not_see_each_other(path):
     async with opened(path, Mode.SIMULATION) as (journal, _):
         await journal.write([started("s", 9)])
-        await journal.save_peaks({"42": (100, True)})
+        await journal.save_memories({"42": PositionMemory(peak=100)})
     async with opened(path) as (journal, records):
         assert records == ()
         assert journal.generations == {}
-        assert await journal.load_peaks() == {}
+        assert await journal.load_memories() == {}
     assert await replayed(path, Mode.SIMULATION) == (started("s", 9),)
 
 
@@ -157,14 +159,44 @@ async def test_generations_are_the_highest_of_each_strategy(path):
         assert journal.generations == {1: 2, 2: 5}
 
 
-async def test_peaks_are_kept_replaced_and_forgotten(path):
+async def test_memories_are_kept_replaced_and_forgotten_after_a_year_without_news(path):
+    clock = ManualClock()
+    told = ToldLevel(Rule.GREEKS, "delta", 8_000)
+    full = PositionMemory(-5, (told,), 0.25, 0.18, date(2026, 11, 20), 70)
+    async with opened(path, clock=clock) as (journal, _):
+        await journal.save_memories({"1": PositionMemory(peak=100), "2": full})
+        clock.now += REMEMBERED_NS
+        await journal.save_memories({"1": PositionMemory(peak=250)})
+    async with opened(path, clock=clock) as (journal, _):
+        assert await journal.load_memories() == {"1": PositionMemory(peak=250), "2": full}
+        clock.now += 1
+        assert await journal.load_memories() == {"1": PositionMemory(peak=250)}
+
+
+async def test_a_peak_of_the_format_before_is_still_known_until_there_is_something_newer(path):
+    async with opened(path):
+        pass
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO peaks VALUES ('LIVE', 'old', 700, 1, 1), ('LIVE', 'not armed', 5, 0, 1)")
+    connection.execute("INSERT INTO peaks VALUES ('LIVE', 'both', 7, 1, 1), ('SIMULATION', 'other', 7, 1, 1)")
+    connection.commit()
+    connection.close()
     async with opened(path) as (journal, _):
-        await journal.save_peaks({"1": (100, False), "2": (-5, True)})
-        await journal.save_peaks({"1": (250, True)})
+        await journal.save_memories({"both": PositionMemory(peak=9)})
+        assert await journal.load_memories() == {"old": PositionMemory(peak=700), "both": PositionMemory(peak=9)}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"peak": "high"}', '{"unknown": 1}', '{"peak": NaN}'])
+async def test_a_memory_that_cannot_be_read_takes_no_other_with_it(path, text, caplog):
     async with opened(path) as (journal, _):
-        assert await journal.load_peaks() == {"1": (250, True), "2": (-5, True)}
-        await journal.forget_peaks(["1", "absent"])
-        assert await journal.load_peaks() == {"2": (-5, True)}
+        await journal.save_memories({"good": PositionMemory(peak=9), "bad": PositionMemory(peak=8)})
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE memories SET memory=? WHERE position_tag='bad'", (text,))
+    connection.commit()
+    connection.close()
+    async with opened(path) as (journal, _):
+        assert await journal.load_memories() == {"good": PositionMemory(peak=9)}
+    assert "what was remembered of bad is not readable" in caplog.text
 
 
 FLIPPED = [

@@ -13,6 +13,7 @@ from core.model import events as ev
 from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, TrailingLevel, Urgency
 from core.model.journal_records import ExitFinished, ExitStarted
 from core.model.market import Quote
+from core.model.memory import PositionMemory
 from core.model.orders import OrderStatus, Side
 from core.model.position import BrokerPosition, PositionReport, Product
 from core.model.signals import Mode, Signal
@@ -131,7 +132,7 @@ def test_changed_levels_keep_the_peak_and_changed_rows_do_not(rig):
     assert rig.engine.guards[1].peak == 75_000
     rig.tell(ev.PositionOpened(position(1, leg(11, 501, -150)), TRAIL, rig.now))
     assert rig.engine.guards[1].peak == 0
-    rig.tell(ev.PositionOpened(SHORT, TRAIL, rig.now, peak=60_000))
+    rig.tell(ev.PositionOpened(SHORT, TRAIL, rig.now, memory=PositionMemory(peak=60_000)))
     assert rig.engine.guards[1].peak == 60_000
 
 
@@ -228,9 +229,9 @@ def test_time_without_an_exit_leaves_no_deadline_behind(rig):
 
 def test_deadlines_of_guards_that_are_gone_are_dropped(rig):
     guarded(rig)
-    rig.engine._deadlines[99] = rig.now
+    rig.engine._room.deadlines[99] = rig.now
     rig.wait()
-    assert 99 not in rig.engine._deadlines
+    assert 99 not in rig.engine._room.deadlines
 
 
 def test_a_quote_event_is_a_quote(rig):
@@ -492,10 +493,10 @@ def test_a_position_under_exit_is_not_judged_by_its_ticks(rig):
 
 def test_a_deadline_that_is_not_due_waits(rig):
     guarded(rig)
-    rig.engine._deadlines[1] = rig.now + 5 * S
-    rig.engine._deadlines[99] = rig.now + 5 * S
+    rig.engine._room.deadlines[1] = rig.now + 5 * S
+    rig.engine._room.deadlines[99] = rig.now + 5 * S
     rig.wait(1)
-    assert rig.engine._deadlines[99] == rig.start + 5 * S
+    assert rig.engine._room.deadlines[99] == rig.start + 5 * S
 
 
 def test_alert_mode_counts_a_second_signal_and_tells_nobody():

@@ -21,6 +21,7 @@ from core.model import events as ev
 from core.model.errors import BugError, ConfigurationError, DecodeError, RowError, StoreError, TransportError
 from core.model.exit_levels import Action
 from core.model.instrument import Instrument, InstrumentKey, Right, Segment
+from core.model.memory import PositionMemory
 from core.model.position import Product
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode
@@ -121,7 +122,7 @@ class Rig:
         self.store = Store()
         self.source = Source(*(known or (501, 502)))
         self.listener = Listener()
-        self.peaks = {}
+        self.memories = {}
         loaded = load_settings(ACCOUNT | settings, None)
         self.keeper = BookKeeper(
             store=self.store,
@@ -129,7 +130,7 @@ class Rig:
             runner=self.listener,
             clock=self.clock,
             rules=rules or BookRules(profiles_by(loaded), None, square_off_times(loaded)),
-            peaks=self.peaks,
+            memories=self.memories,
         )
 
     async def show(self, *trades, **more):
@@ -339,11 +340,11 @@ async def test_a_remembered_peak_belongs_to_the_same_units_at_the_same_entry(rig
     """A peak of 130 units on what is left of them, 65, would put the trailing stop above every P&L there is."""
     await rig.show(trade())
     held = rig.keeper.known[7].position
-    rig.peaks[position_tag(held)] = 9_999
+    rig.memories[position_tag(held)] = PositionMemory(peak=9_999)
     await rig.show(trade(quantity=65))
     await rig.show(trade(entry=101_00))
     await rig.show(trade())
-    assert [event.peak for event in rig.events(ev.PositionOpened)] == [None, None, None, 9_999]
+    assert [event.memory.peak for event in rig.events(ev.PositionOpened)] == [None, None, None, 9_999]
 
 
 async def test_only_the_chosen_strategies_are_read(rig):

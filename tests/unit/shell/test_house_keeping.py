@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.book_keeper import position_tag
 from core.dhan.token_facts import Standing
 from core.exits.desk_settings import DeskSettings
 from core.exits.engine import Engine
@@ -17,7 +16,6 @@ from core.exits.price_judgement import TrustState
 from core.house_keeping import HouseKeeping
 from core.market_calendar import AlwaysOpen
 from core.model import events as ev
-from core.model.errors import TransportError
 from core.model.exit_levels import ExitLevels
 from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
@@ -35,23 +33,11 @@ from tests.unit.exits.builders import amount, call, days, position, put, quote, 
 LEVELS = ExitLevels(stop=amount(50_000), trailing=trailing(0, 100_000), dte=days(2))
 
 
-class Journal:
-    def __init__(self):
-        self.saved = []
-        self.problem = None
-
-    async def save_peaks(self, peaks):
-        if self.problem is not None:
-            raise self.problem
-        self.saved.append(peaks)
-
-
 class Rig:
     def __init__(self, count):
         self.clock = ManualClock()
         self.engine = Engine(PositionCacheManager(), GuardSettings(), DeskSettings(), Mode.ALERT)
         self.alerts = []
-        self.journal = Journal()
         self.reads = 0
         self.missing_due = False
         self.health = StoreHealth(StoreState.LIVE)
@@ -63,7 +49,7 @@ class Rig:
         self.parts = SimpleNamespace(
             mode=Mode.ALERT, options=parse(["--alert-only"]), clock=self.clock, engine=self.engine,
             cache=self.engine.cache, price_cache=PriceCache(), feed=None, order_updates=None, runner=runner,
-            keeper=keeper, journal=self.journal, peaks={}, subscribe=lambda: None,
+            keeper=keeper, subscribe=lambda: None,
             store=SimpleNamespace(health=lambda: self.health),
             fetcher=SimpleNamespace(counts=SimpleNamespace(requests=0)),
             token=SimpleNamespace(status=TokenStatus(Standing.TRUSTED, None, "", 0, 0, 0)),
@@ -99,21 +85,6 @@ class Rig:
             self.engine.on_quote(quote(4 * (strategy_id - 1) + leg, price, at=self.clock.monotonic))
 
 
-async def test_peaks_are_saved_when_they_rise_and_again_when_the_disk_failed():
-    rig = Rig(1)
-    rig.engine.handle(ev.FeedStateChanged(is_live=True, at_ns=rig.clock.monotonic))
-    rig.price(1)
-    rig.pass_seconds(1)
-    tag = position_tag(rig.engine.guards[1].booked.position)
-    rig.journal.problem = TransportError("EIO")
-    await rig.house.save_peaks()
-    rig.journal.problem = None
-    await rig.house.save_peaks()
-    await rig.house.save_peaks()
-    assert rig.journal.saved == [{tag: (rig.engine.guards[1].peak, True)}]
-    assert rig.parts.peaks == {tag: rig.engine.guards[1].peak}
-
-
 @pytest.mark.parametrize(("session_open", "told"), [(True, True), (False, False), (None, False)])
 async def test_on_a_day_of_unknown_hours_silence_of_the_feed_means_nothing(session_open, told):
     """Otherwise it would be connected anew about 200 times an hour, all night and every holiday (429 blocks the account)."""
@@ -130,7 +101,7 @@ async def test_on_a_day_of_unknown_hours_silence_of_the_feed_means_nothing(sessi
     assert [each["is_open"] for each in heard] == [told]
 
 
-async def test_a_slow_store_stops_neither_the_view_nor_the_peaks(monkeypatch):
+async def test_a_slow_store_does_not_stop_the_view(monkeypatch):
     """Re-reads are a task of their own."""
     rig = Rig(1)
     real, turns = asyncio.sleep, []
