@@ -393,7 +393,6 @@ class Engine:
         strategy_id = running.strategy_id
         del self._exiting[strategy_id]
         record = self.desk.unwritten.get(running.exit_id)
-        self.cache.remove(strategy_id)
         if record is not None:
             self._closed.take(record, row_units_of(running))
             self.finished.append(record)
@@ -401,5 +400,8 @@ class Engine:
                 judge.finished(record)
             self.counts.exits_finished += 1
         waiting = self._opened.get(strategy_id)
-        if waiting is not None:
+        if waiting is None:
+            self.cache.remove(strategy_id)
+        else:
+            # What is left is booked in its place: with the marks that are known, it is not blind until every leg ticks again.
             self._guard(replace(waiting, at_ns=at_ns))
