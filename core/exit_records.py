@@ -8,16 +8,16 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 from core.model.errors import TransportError
-from core.model.exit_levels import Rule
+from core.model.exit_levels import UNITS, Rule, Unit
 from core.model.money import Paise, rupees
 from core.model.session_time import ist_datetime
 from core.model.signals import ExitRecord, LegExecution
+from core.model.special_levels import TEN_THOUSAND
 
 FILE_NAME: Final = "exit_executions.json"
-_DAY_RULES: Final = frozenset({Rule.DTE_EXIT})
 
 
 def in_rupees(amount: Paise | None) -> float | None:
@@ -26,8 +26,18 @@ def in_rupees(amount: Paise | None) -> float | None:
 
 
 def compared(rule: Rule, value: int | None) -> float | int | None:
-    """A threshold or an observed value as a person reads it: days for the day rules, rupees for all others."""
-    return value if rule in _DAY_RULES else in_rupees(value)
+    """A threshold or an observed value as a person reads it: rupees, days, or the plain number of a Greek (`UNITS`)."""
+    match UNITS.get(rule, Unit.PAISE):
+        case Unit.DAYS:
+            return value
+        case Unit.TEN_THOUSANDTHS:
+            return None if value is None else value / TEN_THOUSAND
+        case Unit.PAISE:
+            return in_rupees(value)
+        case Unit.NONE:
+            return None
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def exit_time(record: ExitRecord) -> str:

@@ -13,7 +13,7 @@ from core.exits.explain_quote import FROM_A_BACKLOG, why_suspect
 from core.exits.profit_and_loss import best_side_pnl, pnl_percent
 from core.exits.quote_check import is_two_sided
 from core.exits.rules import PRICE_RULES
-from core.model.exit_levels import UNITS, Unit
+from core.model.exit_levels import UNITS, Rule, Unit
 from core.model.money import rupees_text
 from core.model.session_time import NS_PER_MS
 
@@ -156,7 +156,7 @@ def _state(line: Threshold, sighting: Sighting, hindrance: str, distance: int | 
 
 
 def _is_fired(line: Threshold, signal: Signal | None) -> bool:
-    if signal is None or signal.rule is not line.rule:
+    if signal is None or signal.rule is not line.rule or signal.level != line.name:
         return False
     return line.threshold is None or signal.threshold == line.threshold
 
@@ -164,6 +164,9 @@ def _is_fired(line: Threshold, signal: Signal | None) -> bool:
 def _away(line: Threshold, distance: int | None) -> str:
     if distance is None:
         return line.now
+    if distance <= 0:
+        # Beyond the last line of a warning, or what its judge has still to look at, or waits to believe.
+        return "beyond it, and not yet believed" if line.rule is not Rule.ADJUSTMENT else "below the band"
     unit = UNITS.get(line.rule, Unit.PAISE)
     if unit is Unit.DAYS:
         return f"{line.now}, {distance} to go"

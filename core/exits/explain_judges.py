@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from core.exits.rules import RuleFacts
 
-TEN_THOUSAND: Final = 10_000
 GREEK_WORDS: Final = {
     GreekKind.DELTA: "|delta| per unit of the largest leg ≥ {0:g}",
     GreekKind.GAMMA: "|gamma| ≥ {0:g} × its reference",
@@ -48,6 +47,7 @@ def underlying_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
             "" if minutes is not None or seen.value is not None else "the underlying has no believed price",
             level.price,
             level.is_above,
+            level.name,
         )
 
 
@@ -61,11 +61,12 @@ def greek_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
             level.source,
             level.note,
             level.action,
-            round(level.threshold * TEN_THOUSAND),
+            level.in_units,
             seen.value,
             seen.text,
             "" if seen.value is not None else seen.text,
             is_above=level.kind is not GreekKind.IV_BELOW,
+            name=level.kind.value,
         )
 
 
@@ -79,4 +80,5 @@ def own_rule_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
             LevelSource.PROFILE,
             now="" if resting else "asked while it is safe to trade",
             waits=f"rests: {resting}" if resting else "",
+            name=name,
         )

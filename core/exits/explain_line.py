@@ -32,7 +32,7 @@ class Threshold(NamedTuple):
     `threshold` is `pnl`, and `observed` is None: it is the P&L of the moment. `now` says how that stands which is compared;
     `waits` is not empty while the level cannot fire wherever the market goes. `underlying` is the underlying's price
     (paise) at which it fires. `is_above`: it fires at or above its threshold, else at or below it. `source` is None for what no
-    level stands for.
+    level stands for. `name` names the level within its rule as signals do, "" where a rule has but one.
     """
 
     rule: Rule
@@ -47,6 +47,7 @@ class Threshold(NamedTuple):
     waits: str = ""
     underlying: Paise | None = None
     is_above: bool = False
+    name: str = ""
 
 
 class Measured(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.exit_records import ExitRecords, line_of, read_lines
+from core.exit_records import ExitRecords, compared, line_of, read_lines
 from core.model.errors import TransportError
 from core.model.exit_levels import Action, Rule
 from core.model.orders import Side
@@ -72,6 +72,15 @@ def test_day_rules_show_days_and_unknown_stays_null():
     fields = line_of(record(rule=Rule.DTE_EXIT, threshold=7, observed=6))
     assert (fields["threshold"], fields["observed"]) == (7, 6)
     assert line_of(record(rule=Rule.SQUARE_OFF, threshold=None, observed=None))["threshold"] is None
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+def test_thresholds_read_in_the_unit_of_their_rule(rule):
+    days = {Rule.DTE_EXIT, Rule.LONGEST_HOLDING}
+    none = {Rule.SQUARE_OFF, Rule.OWN_RULE, Rule.OPERATOR, Rule.CLOSED_OUTSIDE}
+    expected = 4_250 if rule in days else None if rule in none else 0.425 if rule is Rule.GREEKS else 42.5
+    assert compared(rule, 4_250) == expected
+    assert compared(rule, None) is None
 
 
 async def test_an_exit_is_written_once_also_after_a_restart(path):
