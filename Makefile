@@ -27,7 +27,7 @@ UV_COMPILE  := $(BIN)/uv pip compile --quiet --no-config --universal --python-ve
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench bench-redis detection feed-day feed-scale fuzz lock format clean install install-test \
+.PHONY: help demo test bench bench-redis detection feed-day feed-scale fuzz mutation lock format clean install install-test \
 	check-format check-lint check-types check-imports check-tests check-coverage
 
 help: ## Show this list
@@ -87,6 +87,9 @@ feed-scale: install-test ## 25,000 instruments over five connections through the
 fuzz: install-test ## Ten million broken feed messages
 	@$(BIN)/python -m tests.fuzz.feed_packets --millions 10
 
+mutation: install-test ## Change core/exits and strategies in small ways: do the tests notice? (MODULES="core/exits/rules.py ...")
+	@$(BIN)/python -m tests.mutation $(MODULES)
+
 lock: $(VENV)/.stamp-lock ## Write both lock files again
 	@$(UV_COMPILE) -o requirements.lock requirements.txt
 	@$(UV_COMPILE) -c requirements.lock -o tests/requirements.lock tests/requirements.txt
@@ -98,14 +101,15 @@ clean: ## Remove the environment, the caches and the reports
 install: $(VENV)/.stamp-runtime ## Install the runtime packages
 install-test: $(VENV)/.stamp-test $(VENV)/.stamp-postgresql $(VENV)/.stamp-redis $(VENV)/.stamp-lite ## Install the runtime and test packages
 
+# The locks name every package. Without --no-deps an older pip takes "coverage[toml]" for a package that no lock pins.
 $(VENV)/.stamp-runtime: requirements.lock | $(VENV)/.stamp-venv
 	@echo "== Installing the runtime packages"
-	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
 	@touch $@
 
 $(VENV)/.stamp-test: tests/requirements.lock | $(VENV)/.stamp-venv
 	@echo "== Installing the test packages"
-	@$(PIP_INSTALL) --require-hashes -r tests/requirements.lock
+	@$(PIP_INSTALL) --require-hashes --no-deps -r tests/requirements.lock
 	@touch $@
 
 $(VENV)/.stamp-lock: Makefile | $(VENV)/.stamp-venv

@@ -1,0 +1,89 @@
+"""The table of the last run, and the list of the survivors with the reason why each may live."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.mutation.ledger import Ledger
+from tests.mutation.mutants import Mutant
+from tests.mutation.processes import SURVIVED
+
+FOLDER: Final = Path(__file__).resolve().parent
+SCORE: Final = FOLDER / "score.md"
+SURVIVORS: Final = FOLDER / "survivors.toml"
+MARK: Final = 0.9
+"""Share of the mutants of a file that the tests must notice."""
+_HEAD: Final = (
+    "# Mutation testing of core/exits and strategies\n\n"
+    "Written by `make mutation`. Killed: a test failed, or the run did not end.\n"
+    "Explained: listed in `survivors.toml` with a reason.\n"
+    "The score counts every survivor against the tests, the explained ones too.\n\n"
+    "| file | mutants | killed | survived | explained | score |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    file: str
+    total: int
+    survivors: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        return 1 - len(self.survivors) / self.total if self.total else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An entry of the list."""
+
+    file: str
+    function: str
+    changes: tuple[str, ...]
+    reason: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(f"{self.file}::{self.function}::{change}" for change in self.changes)
+
+
+def listed() -> list[Listed]:
+    entries = tomllib.loads(SURVIVORS.read_text()).get("survivor", []) if SURVIVORS.is_file() else []
+    return [Listed(e["file"], e["function"], tuple(e["changes"]), e["reason"]) for e in entries]
+
+
+def listed_survivors() -> set[str]:
+    return {key for entry in listed() for key in entry.keys}
+
+
+def row_of(file: str, mutants: list[Mutant], ledger: Ledger) -> Row:
+    """Mutants that Python does not compile have no verdict and do not count."""
+    judged = [(mutant, entry) for mutant in mutants if (entry := ledger.known(mutant)) is not None]
+    return Row(file, len(judged), tuple(m.key for m, entry in judged if entry.status == SURVIVED))
+
+
+def _line(row: Row, explained: set[str]) -> str:
+    known, lost = sum(key in explained for key in row.survivors), len(row.survivors)
+    return f"| {row.file} | {row.total} | {row.total - lost} | {lost} | {known} | {row.share:.1%} |"
+
+
+def _old_lines() -> dict[str, str]:
+    lines = SCORE.read_text().splitlines() if SCORE.is_file() else []
+    return {line.split("|")[1].strip(): line for line in lines if line.startswith("| ") and ".py" in line}
+
+
+def write_score(rows: list[Row], explained: set[str]) -> list[Row]:
+    """Print the table and write it; files that were not in this run keep their lines. Returns the rows below the mark."""
+    lines = _old_lines() | {row.file: _line(row, explained) for row in rows if row.total}
+    lines = {file: line for file, line in sorted(lines.items()) if (FOLDER.parents[1] / file).is_file()}
+    cells = [[cell.strip() for cell in line.split("|")[2:5]] for line in lines.values()]
+    total, killed = sum(int(row[0]) for row in cells), sum(int(row[1]) for row in cells)
+    share = f"{killed / total:.1%}" if total else "none"
+    SCORE.write_text(_HEAD + "\n".join(lines.values()) + f"\n\n**{killed} of {total} killed: {share}**\n")
+    for row in rows:
+        print(_line(row, explained))
+    print(f"{killed} of {total} killed: {share}")
+    return [row for row in rows if row.share < MARK]
