@@ -10,13 +10,13 @@ from core.model.exit_levels import Rule
 from core.model.memory import ToldLevel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from core.exits.running_exit import RunningExit
     from core.model.exit_levels import Action, ExitLevels
     from core.model.money import Paise
     from core.model.position import Position
-    from core.model.signals import ExitRecord
+    from core.model.signals import ExitRecord, Signal
 
 
 class _Share(NamedTuple):
@@ -32,6 +32,14 @@ def row_units_of(running: RunningExit | None) -> dict[int, int]:
     if running is None or not running.row_units:
         return {}
     return {leg.row_id: units for leg, units in zip(running.position.legs, running.row_units, strict=True)}
+
+
+def said_by(signal: Signal, levels: ExitLevels) -> Iterator[ToldLevel]:
+    """The levels that have had their say with a signal that closed nothing: with a scaling level go those that it overtook."""
+    yield ToldLevel(signal.rule, signal.level, signal.threshold)
+    if signal.rule is Rule.SCALING_TARGET:
+        reached = (level.amount for level in levels.scaling if level.amount <= (signal.observed or 0))
+        yield from (ToldLevel(signal.rule, signal.level, amount) for amount in reached)
 
 
 @dataclass(slots=True)
