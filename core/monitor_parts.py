@@ -9,11 +9,13 @@ from core.account_parts import AccountParts, build_account_parts, may_mint
 from core.book_keeper import BookKeeper
 from core.brokers.paper_broker import PaperBroker
 from core.clock import SystemClock, boot_ns
+from core.decision_log import decision_log
 from core.exit_journal import ExitJournal
 from core.exit_profiles import desk_settings, guard_settings, profiles_by, square_off_times
 from core.exit_records import FILE_NAME, ExitRecords
 from core.exit_runner import ExitRunner
 from core.exits.engine import Engine
+from core.exits.judges import RuleSetup
 from core.instrument_source import InstrumentSource
 from core.loop_timer import LoopTimer
 from core.market_calendar import TABLE, AlwaysOpen, load_calendar
@@ -32,6 +34,7 @@ from core.settings import MarketHours, validate_account, validate_live
 from core.sleep_fence import SleepFence
 from core.trades_source import TradesSource, trades_source
 from core.trading_sessions import sessions_of
+from strategies.own_rules import OWN_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from core.brokers.base import Broker
     from core.brokers.dhan_broker import DhanBroker
     from core.clock import Clock
+    from core.decision_log import DecisionLog
     from core.market_calendar import SessionCalendar
     from core.model.market import Quote
     from core.model.memory import PositionMemory
@@ -54,7 +58,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Parts:
-    """`paper` is the account of simulation mode, None in the others."""
+    """`paper` is the account of simulation mode, None in the others. `decisions` is None where nothing is recorded."""
 
     mode: Mode
     options: Options
@@ -76,6 +80,7 @@ class Parts:
     source: InstrumentSource
     memory: MemoryKeeper
     keeper: BookKeeper
+    decisions: DecisionLog | None
 
     def subscribe(self) -> None:
         """Make the prices wanted those that some position needs. Cheap when nothing has changed."""
@@ -134,7 +139,7 @@ def build_parts(
     check_settings(options, settings)
     mode = options.mode
     price_cache, cache = PriceCache(), PositionCacheManager()
-    engine = Engine(cache, guard_settings(settings), desk_settings(settings), mode)
+    engine = Engine(cache, guard_settings(settings), desk_settings(settings), mode, RuleSetup(own_rules=OWN_RULES))
     calendar = AlwaysOpen() if settings.market_hours is MarketHours.ALWAYS else _calendar(settings)
 
     def say(alert: Alert) -> None:
@@ -174,10 +179,13 @@ def build_parts(
     keeper.on_positions = _paper_holder(paper)
     memory = MemoryKeeper(journal, engine.memory_of, keeper.position_of, memories)
     runner.on_remember = memory.note
+    decisions = decision_log(options, settings, clock)
+    if decisions is not None:
+        engine.room.on_decision = decisions.note
     updates = None if mode is Mode.SIMULATION else _order_updates(settings, account, runner, say)
     parts = Parts(
         mode, options, settings, clock, calendar, token, trades, market, paper, prices, cache, engine, journal, records,
-        runner, updates, timer, source, memory, keeper,
+        runner, updates, timer, source, memory, keeper, decisions,
     )  # fmt: skip
     keeper.on_read = parts.subscribe
     _join_token(parts)

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from core.exits.own_rules import OwnRule
     from core.exits.position_guard import PositionGuard
     from core.model.instrument import InstrumentKey
     from core.model.memory import PositionMemory
+    from core.model.own_rule import OwnRule
     from core.model.signals import ExitRecord, Signal
     from core.model.special_levels import ScopeLimit
 

@@ -5,63 +5,24 @@ This is the one place in the decisions that catches every exception: the code in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from core.exits.profit_and_loss import pnl_percent
 from core.model.commands import Alert, Severity
-from core.model.exit_levels import FULL_EXITS, Action, Rule, Urgency
+from core.model.exit_levels import FULL_EXITS, Action, Rule
+from core.model.own_rule import PositionFacts, Wish
 from core.model.signals import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
 
     from core.exits.judges import Moment
     from core.exits.position_guard import PositionGuard
     from core.model.commands import Command
-    from core.model.exit_levels import ExitLevels
     from core.model.instrument import InstrumentKey
     from core.model.memory import PositionMemory
-    from core.model.money import Paise
-    from core.model.position import Position
+    from core.model.own_rule import OwnRule
     from core.model.signals import ExitRecord
-
-
-class PositionFacts(NamedTuple):
-    """What an own rule may look at. All marks are believed when it is asked.
-
-    `pnl` is paise, shares already closed included; `pnl_percent` of |net premium|, None where that is 0. `peak` is the
-    highest P&L that a trailing rule has seen, None before. `marks` are paise per unit, by leg, in the order of
-    `position.legs`. `days` is DTE, None when no leg expires; `ist` is now.
-    """
-
-    position: Position
-    levels: ExitLevels
-    pnl: Paise
-    pnl_percent: float | None
-    peak: Paise | None
-    marks: tuple[Paise, ...]
-    days: int | None
-    ist: datetime
-
-
-class Wish(NamedTuple):
-    """What an own rule wants done, and why, in one line for the trader. ADJUST only warns; MONITOR and HOLD do nothing."""
-
-    action: Action
-    reason: str
-    urgency: Urgency = Urgency.HIGH
-
-
-class OwnRule(Protocol):
-    """One small class. `judge` is asked a few times a second while the session is open and every price is believed.
-
-    It must answer at once and from its argument alone: no clock, no file, no network. Instances serve all positions.
-    """
-
-    name: str
-
-    def judge(self, facts: PositionFacts) -> Wish | None: ...
 
 
 class OwnRules:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from core.exits.desk_settings import DeskSettings
 from core.exits.engine import Engine
 from core.exits.guard_settings import GuardSettings
+from core.exits.judges import RuleSetup
 from core.exits.restore import fold
 from core.model import commands as cmd
 from core.model import events as ev
@@ -69,10 +70,11 @@ class Rig:
     now: int = 1_000 * S
     utc_at_start: int = NOON
     session_open: bool | None = True
+    rules: RuleSetup = field(default_factory=RuleSetup)
 
     def __post_init__(self) -> None:
         self.start = self.now
-        self.engine = Engine(PositionCacheManager(), GuardSettings(), self.settings, self.mode)
+        self.engine = Engine(PositionCacheManager(), GuardSettings(), self.settings, self.mode, self.rules)
         self.out: list[cmd.Command] = []
         self.journal: list = []
         self.alerts: list[cmd.Alert] = []
@@ -171,7 +173,7 @@ class Rig:
 
     def reborn(self, seconds: float = 1.0) -> Rig:
         """The program after a crash: everything in memory is lost, the journal is not."""
-        after = Rig(self.settings, self.mode, self.now + round(seconds * S), self.utc_at_start)
+        after = Rig(self.settings, self.mode, self.now + round(seconds * S), self.utc_at_start, rules=self.rules)
         after.journal = list(self.journal)
         restored = fold(self.journal, after.desk, after.now)
         after.keep(after.engine.restore(restored, after.now))

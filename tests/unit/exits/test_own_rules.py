@@ -1,0 +1,156 @@
+"""A user's own rules behind the engine: they act, they warn, and what goes wrong in one stops nothing else."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from core.exits.judges import RuleSetup
+from core.model import events as ev
+from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, Urgency
+from core.model.own_rule import Wish
+from tests.unit.order_side.rig import SPREAD, Rig, leg, position
+
+STOP = AmountLevel(75_000, LevelSource.LEVEL_ROW)
+LEVELS = ExitLevels(stop=STOP, own_rules=("mine", "other"))
+LONG = position(1, leg(11, 501, 75))
+
+
+@dataclass
+class Scripted:
+    """Answers with what a test puts into it; an exception is raised."""
+
+    name: str = "mine"
+    answer: object = None
+    asked: list = field(default_factory=list)
+
+    def judge(self, facts):
+        self.asked.append(facts)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def mine():
+    return Scripted()
+
+
+@pytest.fixture
+def other():
+    return Scripted("other")
+
+
+@pytest.fixture
+def rig(mine, other):
+    made = Rig(rules=RuleSetup(own_rules={"mine": mine, "other": other}))
+    made.open(LONG, levels=LEVELS)
+    made.wait(0.25)
+    made.positions({501: 75, 502: 75})
+    return made
+
+
+def test_it_is_asked_with_the_facts_of_the_position(rig, mine):
+    (facts,) = mine.asked
+    assert (facts.position, facts.levels, facts.pnl, facts.marks) == (LONG, LEVELS, 75_000, (10_000,))
+    assert facts.pnl_percent == pytest.approx(100 * 75_000 / 675_000)
+    assert (facts.peak, facts.days, facts.ist.hour) == (None, None, 12)
+
+
+def test_its_wish_closes_the_position(rig, mine):
+    mine.answer = Wish(Action.CLOSE_POSITION, "enough", Urgency.MEDIUM)
+    rig.wait(0.25)
+    signal = rig.running().signal
+    assert (signal.rule, signal.action, signal.urgency) == (Rule.OWN_RULE, Action.CLOSE_POSITION, Urgency.MEDIUM)
+    assert (signal.reason, signal.level, signal.pnl) == ("own rule mine: enough", "mine", 75_000)
+    asked = len(mine.asked)
+    rig.wait(0.25)
+    assert len(mine.asked) == asked, "an exit is under way: nobody is asked any more"
+
+
+def test_a_stop_of_the_same_event_goes_first(rig, mine):
+    mine.answer = Wish(Action.CLOSE_IMMEDIATELY, "enough")
+    rig.now += 250_000_000
+    rig.tell(ev.FeedStateChanged(is_live=True, at_ns=rig.now))
+    rig.quote(501, 7_990)
+    assert rig.running().signal.rule is Rule.STOP_LOSS
+
+
+@pytest.mark.parametrize("answer", [None, Wish(Action.HOLD, "x"), Wish(Action.MONITOR, "x")])
+def test_nothing_is_nothing(rig, mine, answer):
+    mine.answer = answer
+    rig.wait(0.25)
+    assert (rig.running(), rig.alerts) == (None, [])
+
+
+def test_a_warning_is_told_when_it_begins_and_again_after_it_was_over(rig, mine):
+    for answer, told in (
+        (Wish(Action.ADJUST, "look"), 1), (Wish(Action.ADJUST, "look again"), 1), (None, 1), (Wish(Action.ADJUST, "x"), 2),
+    ):  # fmt: skip
+        mine.answer = answer
+        rig.wait(0.25)
+        assert len(rig.alerts) == told
+    assert rig.alerts[0].subject == "S1 (1): ADJUST"
+    assert rig.engine.guards[1].levels == LEVELS, "no level of it has gone"
+
+
+def test_a_share_that_cannot_be_split_is_told_once(rig, mine):
+    mine.answer = Wish(Action.CLOSE_50, "half of it")
+    for _ in range(3):
+        rig.wait(0.25)
+    assert rig.subjects() == ["S1 (1) is too small to split"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (KeyError("gap"), "KeyError: 'gap'"),
+        (Action.CLOSE_POSITION, "expected a Wish with an Action, or None, received <Action.CLOSE_POSITION"),
+        (Wish("CLOSE", "x"), "expected a Wish with an Action, or None, received Wish(action='CLOSE'"),
+        (True, "expected a Wish with an Action, or None, received True"),
+    ],
+)
+def test_what_goes_wrong_in_one_is_named_and_stops_nothing_else(rig, mine, other, answer, problem):
+    mine.answer = answer
+    rig.wait(0.25)
+    (alert,) = rig.alerts
+    assert alert.subject == "own rule mine of S1 (1)"
+    assert problem in alert.text
+    asked = len(mine.asked)
+    rig.wait(0.25)
+    assert (len(mine.asked), len(rig.alerts)) == (asked, 1), "it rests"
+    other.answer = Wish(Action.CLOSE_POSITION, "the other one goes on")
+    rig.wait(0.25)
+    assert rig.running().signal.level == "other"
+
+
+def test_the_stop_fires_while_an_own_rule_is_broken(rig, mine):
+    mine.answer = RuntimeError("broken")
+    rig.wait(0.25)
+    rig.quote(501, 7_990)
+    assert rig.running().signal.rule is Rule.STOP_LOSS
+
+
+def test_a_broken_rule_is_asked_again_when_the_levels_were_edited(rig, mine):
+    mine.answer = RuntimeError("broken")
+    rig.wait(0.25)
+    mine.answer = Wish(Action.CLOSE_POSITION, "mended")
+    rig.tell(ev.PositionOpened(LONG, replace(LEVELS, stop=None), rig.now))
+    rig.wait(0.25)
+    assert rig.running().signal.reason == "own rule mine: mended"
+
+
+@pytest.mark.parametrize("trouble", ["closed", "no price", "unknown name", "gone"])
+def test_it_is_not_asked_when_nothing_could_be_done(mine, other, trouble):
+    rig = Rig(rules=RuleSetup(own_rules={"mine": mine, "other": other}))
+    rig.session_open = trouble != "closed"
+    levels = replace(LEVELS, own_rules=("nobody",)) if trouble == "unknown name" else LEVELS
+    if trouble == "no price":
+        rig.tell(ev.PositionOpened(SPREAD, levels, rig.now))
+        rig.quote(501)
+    else:
+        rig.open(LONG, levels=levels)
+    if trouble == "gone":
+        rig.tell(ev.PositionGone(1, rig.now))
+    rig.wait(0.25)
+    assert mine.asked == other.asked == []
