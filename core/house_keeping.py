@@ -1,4 +1,4 @@
-"""What is due about once a second and decides nothing: the view, re-reads of the rows, news of the store."""
+"""What is due about once a second and decides nothing: the view, samples for --why, re-reads of the rows, news of the store."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ class HouseKeeping:
             self._look_after_feed()
             if not parts.options.prints_once:
                 self._show(await view_in_steps(parts, self._started_ns))
+            if parts.decisions is not None:
+                parts.decisions.beat(parts.engine.guards)
             await parts.runner.flush()
             await asyncio.sleep(_EVERY_S)
 

@@ -178,6 +178,8 @@ class Monitor:
         await self._reach(parts.market.open)
         await self._reach(self._check_live)
         commands = () if self._options.plan else await self._replay()
+        if parts.decisions is not None:
+            parts.decisions.start()
         await parts.keeper.read()
         parts.subscribe()
         if parts.mode is not Mode.SIMULATION:
@@ -321,6 +323,8 @@ class Monitor:
                     await asyncio.wait(set(parts.runner.in_flight))
                 await parts.runner.flush()
                 await parts.memory.save()
+        if parts.decisions is not None:
+            await parts.decisions.finish(parts.engine.guards)
         # Taken while everything still stands: afterwards every connection would look broken.
         self._last_view = view_of(parts, self._started_ns)
         parts.timer.stop()

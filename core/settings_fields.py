@@ -220,6 +220,12 @@ class PlaceOptions(BaseModel):
         MarketHours.CALENDAR, description="calendar or always"
     )
     market_calendar: LocalPath | None = Field(None, description="a CSV file laid out as core/nse_calendar.csv")
+    decision_log_days: Annotated[int, Field(ge=0, le=365)] = Field(
+        5, description="days for which comparisons are kept for --why, 0 to 365; 0 records none"
+    )
+    decision_sample_s: Annotated[float, Field(ge=1, le=3_600, allow_inf_nan=False)] = Field(
+        5.0, description="seconds between two recorded comparisons of a calm position, 1 to 3600"
+    )
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
         LogLevel.INFO, description="DEBUG, INFO, WARNING or ERROR"
     )
