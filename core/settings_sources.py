@@ -42,6 +42,8 @@ FROM_FILE: Final = frozenset(
 PREFIXES: Final = (
     "ABSENCE_",
     "ATTEMPTS_PER_LEG",
+    "DECISION_LOG",
+    "DECISION_SAMPLE",
     "DEFAULT_PROFILE",
     "DHAN_",
     "EXIT_",
