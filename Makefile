@@ -18,7 +18,7 @@ LITE       := tests/lite
 NODE_MAJOR := 20
 
 # The layers without I/O. Every branch in them must be covered.
-PURE_LAYERS := core/model/*,core/dhan/*,core/exits/*
+PURE_LAYERS := core/model/*,core/dhan/*,core/exits/*,core/pricing/*
 
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 UV_COMPILE  := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
