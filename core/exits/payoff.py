@@ -1,58 +1,94 @@
-"""The most a position can make and lose at expiry: piecewise linear in the underlying, with bends at the strikes."""
+"""The most a position can make and lose at expiry, and where it breaks even: its own legs say so, no row does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from core.model.instrument import Right
+from core.exits.payoff_bounds import expiries_of, loss_bound, profit_bound
+from core.exits.payoff_line import line_of
 
 if TYPE_CHECKING:
     from core.model.money import Paise
     from core.model.position import Leg, Position
+
+FIRST_EXPIRY: Final = (
+    "at the first expiry, later options as low or high as they can be: European, no interest, no dividends, "
+    "futures at the price of the underlying"
+)
+"""What the numbers of legs with several expiries rest on (`payoff_bounds`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payoff:
     """Magnitudes in paise, entry premiums included, by the position's own units. 0 is "none at all".
 
-    None with `note` "" is unlimited; both are None, and `note` says why, when the payoff is not known.
+    A None that `is_…_unlimited` is unlimited; any other None is unknown, and `note` says why. Without a note every None
+    is unlimited. `breakevens` are the prices of the underlying (paise, ascending) at which the P&L is 0: each exact crossing
+    rounded to the paisa, of a stretch at 0 its ends; None is unknown. `assumption` says what the numbers rest on, "" for
+    legs of one expiry: nothing but the contracts.
     """
 
     max_profit: Paise | None
     max_loss: Paise | None
     note: str = ""
+    breakevens: tuple[Paise, ...] | None = None
+    is_profit_unlimited: bool = False
+    is_loss_unlimited: bool = False
+    assumption: str = ""
 
 
 def payoff_of(position: Position) -> Payoff:
-    """Payoff of legs that all expire on one day; stock legs expire never and fit any day.
+    """Payoff of any legs. Stock never expires and fits any day; a future is linear with its entry as price.
 
-    The underlying is taken to move between 0 and infinity. A futures leg is linear with its entry as price.
+    The underlying is taken to move between 0 and infinity. Legs of several expiries are judged when the first of them ends:
+    what is proven without a model is given, the rest is unknown (`payoff_modelled` estimates it).
     """
     legs = position.legs
-    expiries = {leg.instrument.expiry for leg in legs if leg.instrument.expiry is not None}
-    if len(expiries) > 1:
-        return Payoff(None, None, "max profit and loss unknown: the legs expire on different days")
-    for leg in legs:
-        if leg.entry is None:
-            return Payoff(None, None, f"max profit and loss unknown: no entry price for {leg.instrument.key}")
-        if leg.instrument.right is not None and leg.instrument.strike is None:
-            return Payoff(None, None, f"max profit and loss unknown: no strike for {leg.instrument.key}")
-    strikes = {leg.instrument.strike for leg in legs if leg.instrument.strike is not None}
-    values = [sum(value_at_expiry(leg, price) for leg in legs) for price in {0, *strikes}]
-    final_slope = sum(leg.units for leg in legs if leg.instrument.right is not Right.PUT)
+    why = why_unknown(legs)
+    if why:
+        return Payoff(None, None, f"max profit and loss unknown: {why}")
+    line = line_of(legs)
+    if len(expiries_of(legs)) > 1:
+        return _of_several_expiries(legs, line.slope)
+    values = [value for _, value in line.points]
     return Payoff(
-        max_profit=None if final_slope > 0 else max(*values, 0),
-        max_loss=None if final_slope < 0 else max(*(-value for value in values), 0),
+        max_profit=None if line.slope > 0 else int(max(*values, 0)),
+        max_loss=None if line.slope < 0 else int(max(*(-value for value in values), 0)),
+        breakevens=line.zeros(),
+        is_profit_unlimited=line.slope > 0,
+        is_loss_unlimited=line.slope < 0,
     )
 
 
-def value_at_expiry(leg: Leg, price: Paise) -> Paise:
-    """P&L of the leg in paise when the underlying ends at `price`. Its entry and an option's strike must be known."""
-    strike = leg.instrument.strike or 0
-    worth = price
-    if leg.instrument.right is Right.CALL:
-        worth = max(price - strike, 0)
-    elif leg.instrument.right is Right.PUT:
-        worth = max(strike - price, 0)
-    return leg.units * (worth - (leg.entry or 0))
+def _of_several_expiries(legs: tuple[Leg, ...], slope: int) -> Payoff:
+    profit = None if slope > 0 else profit_bound(legs)
+    loss = None if slope < 0 else loss_bound(legs)
+    unknown = [
+        name
+        for name, amount, is_unlimited in (("profit", profit, slope > 0), ("loss", loss, slope < 0))
+        if amount is None and not is_unlimited
+    ]
+    return Payoff(
+        max_profit=profit,
+        max_loss=loss,
+        note=f"max {' and '.join(unknown)} unknown without a model: the legs expire on different days"
+        if unknown
+        else "",
+        is_profit_unlimited=slope > 0,
+        is_loss_unlimited=slope < 0,
+        assumption=FIRST_EXPIRY,
+    )
+
+
+def why_unknown(legs: tuple[Leg, ...]) -> str:
+    """What is missing for any payoff, in words; "" when nothing is."""
+    for leg in legs:
+        if leg.entry is None:
+            return f"no entry price for {leg.instrument.key}"
+        if leg.instrument.right is not None and leg.instrument.strike is None:
+            return f"no strike for {leg.instrument.key}"
+    futures = {leg.instrument.expiry for leg in legs if leg.instrument.right is None} - {None}
+    if len(futures) > 1:
+        return "futures expire on different days, and the gap between their prices is open"
+    return ""
