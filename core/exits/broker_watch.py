@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from core.exits.reconcile import OutsideWatch, shortfalls
+from core.exits.reconcile import OutsideWatch, netted_holdings, shortfalls
 from core.model.commands import Alert, ReadPositions, Severity
 from core.model.session_time import NS_PER_MS, NS_PER_S
 from core.position_cache_manager import OPEN_BOUND
@@ -64,6 +64,18 @@ class BrokerWatch:
                 f"the rows say {found.rows:+d} units, the broker holds {found.broker:+d}: only what he holds is protected",
             )
             for found in fresh
+        ]
+
+    def closed_outside(
+        self, guarded: list[Position], cache: PositionCacheManager, report: PositionReport, utc_ns: int
+    ) -> list[Position]:
+        """Positions that somebody else has closed. One whose contract others of ours hold as well cannot be told apart."""
+        netted = netted_holdings([booked.position for booked in cache.booked()])
+        return [
+            position
+            for position in guarded
+            if netted.isdisjoint(leg.holding for leg in position.legs)
+            and self.outside.is_closed_outside(position, report, utc_ns)
         ]
 
     def forget(self, strategy_id: int) -> None:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.exits import broker_words, exit_desk
 from core.exits.broker_watch import BrokerWatch
-from core.exits.closed_parts import ClosedParts, row_units_of
+from core.exits.closed_parts import ClosedParts, row_units_of, said_by
 from core.exits.desk_state import DeskState
-from core.exits.engine_words import nothing_closed, with_prices
+from core.exits.engine_words import EngineCounts, nothing_closed, with_prices
 from core.exits.exit_finish import alert_record
 from core.exits.guard_room import GuardRoom
+from core.exits.judge_bench import bench
 from core.exits.judges import Moment, RuleSetup
 from core.exits.order_plan import exit_id_of
-from core.exits.own_rules import OwnRules
 from core.exits.own_signals import operator_signal, outside_signal
 from core.exits.partial_close import PERCENT_OF, to_close
 from core.exits.precedence import most_pressing
-from core.exits.reconcile import netted_holdings
 from core.exits.restore import Restored, adopt
 from core.model import events as ev
 from core.model.commands import Alert, Command, RecordExit, Remember, Severity
 from core.model.exit_levels import Rule
 from core.model.journal_records import RowsWritten
 from core.model.market import QuoteSource
-from core.model.memory import PositionMemory, ToldLevel
+from core.model.memory import PositionMemory
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode, Signal
 
@@ -43,13 +42,6 @@ if TYPE_CHECKING:
     from core.position_cache_manager import Holder, PositionCacheManager
 
 _NO_COMMANDS: tuple[Command, ...] = ()
-
-
-@dataclass(slots=True)
-class EngineCounts:
-    signals: int = 0
-    exits_finished: int = 0
-    alerts: int = 0
 
 
 class Engine:
@@ -76,8 +68,7 @@ class Engine:
         self._alerted: set[int] = set()
         self._uncompared: ev.PositionsRead | None = None
         self.room = GuardRoom(guard_settings)
-        rules = rules or RuleSetup()
-        self.judges: tuple[Judge, ...] = (OwnRules(rules.own_rules, self.desk.say),)
+        self.judges: tuple[Judge, ...] = bench(cache, guard_settings, rules or RuleSetup(), self.desk)
 
     @property
     def guards(self) -> Mapping[int, PositionGuard]:
@@ -281,9 +272,10 @@ class Engine:
 
     def _mark_told(self, signal: Signal, position: Position, at_ns: int) -> None:
         """The level has had its say; the other levels of the position go on."""
-        level = ToldLevel(signal.rule, signal.level, signal.threshold)
-        self._closed.mark_fired((leg.row_id for leg in position.legs), level)
-        self._guard(replace(self._opened[position.strategy_id], at_ns=at_ns))
+        opened = self._opened[position.strategy_id]
+        for level in said_by(signal, opened.levels):
+            self._closed.mark_fired((leg.row_id for leg in position.legs), level)
+        self._guard(replace(opened, at_ns=at_ns))
         self.desk.say(Remember(position.strategy_id))
 
     def _drop_guard(self, strategy_id: int) -> None:
@@ -352,14 +344,10 @@ class Engine:
     def _compare(self, report: PositionReport, at_ns: int) -> None:
         self._uncompared = None
         guarded = [guard.booked.position for guard in self.guards.values()]
-        netted = netted_holdings([booked.position for booked in self.cache.booked()])
         for alert in self._watch.shortfall_alerts(guarded, report):
             self.desk.say(alert)
-        for position in guarded:
-            if not netted.isdisjoint(leg.holding for leg in position.legs):
-                continue
-            if self._watch.outside.is_closed_outside(position, report, self.desk.utc_ns):
-                self._close_outside(position, at_ns)
+        for position in self._watch.closed_outside(guarded, self.cache, report, self.desk.utc_ns):
+            self._close_outside(position, at_ns)
 
     def _close_outside(self, position: Position, at_ns: int) -> None:
         signal = outside_signal(position.strategy_id, at_ns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from core.exits.partial_close import PERCENT_OF
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from core.model.position import Leg, Position
     from core.model.signals import Signal
     from core.position_cache_manager import BookedPosition
+
+
+@dataclass(slots=True)
+class EngineCounts:
+    signals: int = 0
+    exits_finished: int = 0
+    alerts: int = 0
+
 
 _BY_PRICE: Final = frozenset(rule.rule for rule in PRICE_RULES)
 _OLD_TRADE_S: Final = 60
