@@ -229,9 +229,9 @@ def test_time_without_an_exit_leaves_no_deadline_behind(rig):
 
 def test_deadlines_of_guards_that_are_gone_are_dropped(rig):
     guarded(rig)
-    rig.engine._room.deadlines[99] = rig.now
+    rig.engine.room.deadlines[99] = rig.now
     rig.wait()
-    assert 99 not in rig.engine._room.deadlines
+    assert 99 not in rig.engine.room.deadlines
 
 
 def test_a_quote_event_is_a_quote(rig):
@@ -493,10 +493,10 @@ def test_a_position_under_exit_is_not_judged_by_its_ticks(rig):
 
 def test_a_deadline_that_is_not_due_waits(rig):
     guarded(rig)
-    rig.engine._room.deadlines[1] = rig.now + 5 * S
-    rig.engine._room.deadlines[99] = rig.now + 5 * S
+    rig.engine.room.deadlines[1] = rig.now + 5 * S
+    rig.engine.room.deadlines[99] = rig.now + 5 * S
     rig.wait(1)
-    assert rig.engine._room.deadlines[99] == rig.start + 5 * S
+    assert rig.engine.room.deadlines[99] == rig.start + 5 * S
 
 
 def test_alert_mode_counts_a_second_signal_and_tells_nobody():
