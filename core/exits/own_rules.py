@@ -5,7 +5,7 @@ This is the one place in the decisions that catches every exception: the code in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.exits.profit_and_loss import pnl_percent
 from core.model.commands import Alert, Severity
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from core.model.signals import ExitRecord
 
 
+ASKED_PER_BEAT: Final = 256
+
+
 class OwnRules:
     """A judge. `say` takes alerts; a rule that has failed for a position rests there until its rows or levels change."""
 
@@ -34,6 +37,7 @@ class OwnRules:
         self._say = say
         self._asked: dict[int, tuple[PositionGuard, list[OwnRule]]] = {}
         self._told: dict[tuple[int, str], Wish] = {}
+        self._from = 0
 
     @property
     def next_deadline_ns(self) -> int | None:
@@ -57,7 +61,7 @@ class OwnRules:
 
     def on_time(self, moment: Moment) -> Iterable[Signal]:
         signals = []
-        for guard, rules in tuple(self._asked.values()):
+        for guard, rules in self._next():
             facts = _facts(guard, moment)
             if facts is None:
                 continue
@@ -71,6 +75,13 @@ class OwnRules:
                 elif self._is_new(rule, facts, wish):
                     signals.append(_signal(rule, facts, wish, moment.at_ns))
         return signals
+
+    def _next(self) -> list[tuple[PositionGuard, list[OwnRule]]]:
+        """Whose turn it is: a few hundred a beat, so that many positions do not stall the ticks of one."""
+        ids = list(self._asked)
+        start = self._from if self._from < len(ids) else 0
+        self._from = start + ASKED_PER_BEAT
+        return [self._asked[strategy_id] for strategy_id in ids[start : start + ASKED_PER_BEAT]]
 
     def remember(self, strategy_id: int, memory: PositionMemory) -> PositionMemory:  # noqa: ARG002  the judges' door
         return memory

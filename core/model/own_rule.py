@@ -41,7 +41,8 @@ class Wish(NamedTuple):
 
 
 class OwnRule(Protocol):
-    """One small class. `judge` is asked a few times a second while the session is open and every price is believed.
+    """One small class. `judge` is asked while the session is open and every price is believed: four times a second, with
+    many hundred positions less often.
 
     It must answer at once and from its argument alone: no clock, no file, no network. Instances serve all positions.
     """

@@ -3,7 +3,8 @@
 It passes or fails nothing. Read ratios within one run, not single numbers: the machine may be shared.
 
 What is measured
-1. Packets a second inside the process: decoding, the price cache, the way to a decision that finds nothing to do.
+1. Packets a second inside the process: decoding, the price cache, the way to a decision that finds nothing to do. The same with
+   10,000 positions that have three levels each, and with every rule and limit in force: `rules_cost`.
 2. The whole chain over loopback, one run for each tick rate and book. Three processes: a light
    feed (`feed_sender`), the real `core.monitor.Monitor` in execute mode with its journal on a real file (`monitor_run`), and
    an order server (`order_server`). Every trigger is one breaching tick for another single-leg position among background
@@ -55,6 +56,8 @@ async def run(*, is_quick: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"machine": machine(), "chain": [], "books": []}
     async with child("tick_path", {}) as process:
         found["tick_path_ns"] = await process.hear(60)
+    async with child("rules_cost", {}) as process:
+        found["rules_cost"] = await process.hear(180)
     for positions in (1_000,) if is_quick else (1_000, 10_000):
         async with child("book_load", {"positions": positions}) as process:
             found["books"].append(await process.hear(60))
@@ -80,12 +83,23 @@ def table(found: dict[str, Any]) -> str:
     lines += [
         f"| {name.replace('_', ' ')} | {ns:,.0f} | {1e9 / ns:,.0f} |" for name, ns in found["tick_path_ns"].items()
     ]
+    lines += ["", *_rules_lines(found["rules_cost"])]
     for run_of in found["chain"]:
         for name, group in run_of["groups"].items():
             lines += ["", *_chain_lines(run_of, name, group)]
     lines += ["", "| positions (5 legs each) | bytes per position | load, s |", "| --- | ---: | ---: |"]
     lines += [f"| {b['positions']:,} | {b['bytes_per_position']:,.0f} | {b['load_s']:.2f} |" for b in found["books"]]
     return "\n".join(lines)
+
+
+def _rules_lines(cost: dict[str, Any]) -> list[str]:
+    size = f"{cost['positions']:,} positions on {cost['instruments']:,} instruments"
+    return [
+        f"| a tick that fires nothing, packet → decision; {size} | three rules | every rule | ratio |",
+        "| --- | ---: | ---: | ---: |",
+        f"| ns | {cost['three_rules_ns']:,.0f} | {cost['every_rule_ns']:,.0f} | {cost['ratio']:.2f} |",
+        f"| a quarter-second beat, ms | {cost['beat_three_rules_ms']:.1f} | {cost['beat_every_rule_ms']:.1f} | |",
+    ]
 
 
 def _chain_lines(run_of: dict[str, Any], name: str, group: dict[str, Any]) -> list[str]:

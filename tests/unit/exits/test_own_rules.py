@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from core.exits.judges import RuleSetup
+from core.exits.own_rules import ASKED_PER_BEAT
 from core.model import events as ev
 from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, Urgency
 from core.model.own_rule import Wish
@@ -138,6 +139,19 @@ def test_a_broken_rule_is_asked_again_when_the_levels_were_edited(rig, mine):
     rig.tell(ev.PositionOpened(LONG, replace(LEVELS, stop=None), rig.now))
     rig.wait(0.25)
     assert rig.running().signal.reason == "own rule mine: mended"
+
+
+def test_many_positions_take_turns(mine, other):
+    rig = Rig(rules=RuleSetup(own_rules={"mine": mine, "other": other}))
+    held = [position(number, leg(number, 500 + number, 75)) for number in range(1, ASKED_PER_BEAT + 45)]
+    rig.open(*held, levels=ExitLevels(own_rules=("mine",)))
+    asked = []
+    for _ in range(3):
+        mine.asked.clear()
+        rig.wait(0.25)
+        asked.append([facts.position.strategy_id for facts in mine.asked])
+    assert [len(ids) for ids in asked] == [ASKED_PER_BEAT, 44, ASKED_PER_BEAT]
+    assert sorted(asked[0] + asked[1]) == [one.strategy_id for one in held]
 
 
 @pytest.mark.parametrize("trouble", ["closed", "no price", "unknown name", "gone"])
