@@ -45,7 +45,7 @@ def _run(options: Options) -> int:
     if options.why is not None:
         from core.why import explain  # noqa: PLC0415
 
-        print(explain(settings.log_dir, options.why, options.at, as_json=options.as_json))
+        print(explain(settings.log_dir, settings.state_dir, options.why, options.at, as_json=options.as_json))
         return ExitCode.CLEAN
     from core.settings_sources import TokenSource  # noqa: PLC0415
     from core.watch import watch  # noqa: PLC0415

@@ -193,7 +193,9 @@ def _close(talk: TextIO, evidence: Evidence, options: Options, seen: Seen, folde
     _say(talk, "\n".join(f"NOT AS ANNOUNCED: {each}." for each in missed))
     exits = [record.strategy_id for record in evidence.exits]
     why = (
-        f"\nAsk for a decision again: LOG_DIR={folder} {sys.executable} {sys.argv[0]} --why {exits[0]}" if exits else ""
+        f"\nAsk for a decision again: LOG_DIR={folder} STATE_DIR={folder} {sys.executable} {sys.argv[0]} --why {exits[0]}"
+        if exits
+        else ""
     )
     _say(talk, f"Journal, records, trades and log of this demo: {folder}{why}")
     if code == ExitCode.CLEAN and promises_hold and (problems or missed):

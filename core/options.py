@@ -125,8 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         "--json", dest="as_json", action="store_true", help="one JSON document (with --once, --plan, --why)"
     )
     parser.add_argument("--plan", action="store_true", help="print where each rule fires and what it would order; exit")
-    parser.add_argument("--why", metavar="ID", type=_strategy_id, help="print what a past exit was decided on; exit")
-    parser.add_argument("--at", metavar="HH:MM:SS", type=_clock_time, help="with --why: the exit nearest to this time")
+    parser.add_argument("--why", metavar="ID", type=_strategy_id, help="print what was compared with what; exit")
+    parser.add_argument("--at", metavar="HH:MM:SS", type=_clock_time, help="with --why: at this time")
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     return parser
 
@@ -155,7 +155,7 @@ def _refuse_contradictions(options: Options) -> None:
     if options.why is not None and options.demo:
         raise ConfigurationError(
             "--why reads recorded decisions and --demo starts without any.",
-            "Remove --demo; for a past demo set LOG_DIR to the folder it printed.",
+            "Remove --demo; for a past demo set LOG_DIR and STATE_DIR to the folder it printed.",
         )
     if options.as_json and not options.prints_once:
         raise ConfigurationError(

@@ -1,74 +1,119 @@
-"""What `--why` prints: what was compared with what for a past exit, from the records in `exit_executions.json`."""
+"""What `--why` prints: what was compared with what, for a past exit or at any moment that was recorded.
+
+Exits are in `exit_executions.json`; what was compared, also while nothing fired, is in the files of `decision_file`.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, time
-from decimal import Decimal
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
+from core.decision_file import FOLDER
+from core.decision_record import Kind
+from core.decision_search import Recorded, newest, records_near, time_of
 from core.exit_records import FILE_NAME, read_lines
 from core.model.errors import ConfigurationError
 from core.model.session_time import IST
-from core.view_tables import UNKNOWN, table
+from core.why_text import exit_text, history_text, record_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 DAY_S: Final = 86_400
-STEPS: Final = (
-    ("tick_to_decision", "tick received → decided"),
-    ("decision_to_durable", "decided → on disk"),
-    ("durable_to_sent", "on disk → first order sent"),
-    ("sent_to_filled", "first order sent → all filled"),
-)
-LEG_HEADERS: Final = ("Side", "Security id", "Ordered", "Filled", "Average price", "Order ids")
+THEN_S: Final = 60
+"""An exit within a minute of the time that was asked for is the one that "was then"."""
+FILLED_WITHIN: Final = timedelta(minutes=10)
+"""A decision is looked for so long before its exit was finished: an order book may be slow, or a person had to help."""
+SHOWN_BEFORE: Final = 8
+SHOWN_AFTER: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedExit:
-    """One line of the file, as it was written, and when (IST)."""
+class Answer:
+    """`exit` and `record` are None when there is none to show. `apart_s`: from the time asked for to the record's, signed.
 
-    at: datetime
-    line: Mapping[str, object]
-
-
-def explain(log_dir: Path, strategy_id: int, at: time | None, *, as_json: bool) -> str:
-    """The newest exit of the strategy, or the one whose time of day is nearest to `at` (IST).
-
-    Raises ConfigurationError when there is no record of it.
+    `around` are the records before and after it, `exits` all exits of the strategy.
     """
-    path = log_dir / FILE_NAME
-    found = _exits_of(path, strategy_id)
-    if not found:
+
+    exit: Recorded | None
+    record: Recorded | None
+    apart_s: float | None
+    around: Sequence[Recorded]
+    exits: Sequence[Recorded]
+    newest: Recorded | None
+
+
+def explain(log_dir: Path, state_dir: Path, strategy_id: int, at: time | None, *, as_json: bool) -> str:
+    """Without `at` (IST) the newest exit and what led to it, or the newest comparison of what never exited.
+
+    With it the comparison nearest to it on the last day that has any, and the exit if one was then. Raises
+    ConfigurationError when nothing is known of the strategy.
+    """
+    path, folder = log_dir / FILE_NAME, state_dir / FOLDER
+    exits = _exits_of(path, strategy_id)
+    last = newest(folder, strategy_id)
+    if not exits and last is None:
         raise ConfigurationError(
-            f"{path} has no exit of strategy {strategy_id}.",
-            "Check the id; --plan explains positions that are still open, and LOG_DIR says where the records are.",
+            f"There is no exit of strategy {strategy_id} in {path}, and nothing that was compared for it in {folder}.",
+            "Check the id; --plan explains positions that are open. LOG_DIR and STATE_DIR say where the records are.",
         )
+    answer = _at(folder, strategy_id, at, exits, last) if at is not None else _newest(folder, strategy_id, exits, last)
+    return _document(answer, strategy_id) if as_json else _text(answer, at)
+
+
+def _newest(folder: Path, strategy_id: int, exits: Sequence[Recorded], last: Recorded | None) -> Answer:
+    if not exits:
+        return Answer(None, last, None, (), exits, last)
+    return _of_exit(folder, strategy_id, exits[-1], exits, last)
+
+
+def _of_exit(
+    folder: Path, strategy_id: int, chosen: Recorded, exits: Sequence[Recorded], last: Recorded | None
+) -> Answer:
+    """The exit with the decision that began it: the last one recorded before it was finished, of its rule."""
+    near = records_near(folder, strategy_id, chosen.at)
+    decisions = [each for each in near if each.at <= chosen.at and _is_decision(each, chosen)]
+    if not decisions or chosen.at - decisions[-1].at > FILLED_WITHIN:
+        return Answer(chosen, None, None, (), exits, last)
+    decision = decisions[-1]
+    return Answer(chosen, decision, None, _around(near, decision), exits, last)
+
+
+def _is_decision(record: Recorded, chosen: Recorded) -> bool:
+    fired = record.line.get("fired")
+    is_fired = record.line.get("kind") == Kind.FIRED and isinstance(fired, dict)
+    return is_fired and isinstance(fired, dict) and fired.get("rule") == chosen.line.get("rule")
+
+
+def _at(folder: Path, strategy_id: int, at: time, exits: Sequence[Recorded], last: Recorded | None) -> Answer:
     # Among equally near ones the newest is meant.
-    chosen = found[-1] if at is None else min(reversed(found), key=lambda each: _distance_s(each.at.time(), at))
-    if as_json:
-        return json.dumps(chosen.line, ensure_ascii=False, indent=2, default=float)
-    return _text(chosen, found)
+    nearest = min(reversed(exits), key=lambda each: _distance_s(each.at.time(), at), default=None)
+    if last is None:
+        return Answer(nearest, None, None, (), exits, last)
+    moment = datetime.combine(last.at.date(), at, tzinfo=IST)
+    near = records_near(folder, strategy_id, moment)
+    record = min(near, key=lambda each: abs(each.at - moment))
+    apart_s = (record.at - moment).total_seconds()
+    if nearest is not None and _distance_s(nearest.at.time(), at) > THEN_S:
+        nearest = None
+    return Answer(nearest, record, apart_s, _around(near, record), exits, last)
 
 
-def _exits_of(path: Path, strategy_id: int) -> list[RecordedExit]:
+def _around(near: Sequence[Recorded], record: Recorded) -> Sequence[Recorded]:
+    place = near.index(record)
+    return [*near[max(place - SHOWN_BEFORE, 0) : place], *near[place + 1 : place + 1 + SHOWN_AFTER]]
+
+
+def _exits_of(path: Path, strategy_id: int) -> list[Recorded]:
     found = []
     for line in read_lines(path):
-        written = _when(line.get("timestamp"))
+        written = time_of(line.get("timestamp"))
         if line.get("strategy_id") == strategy_id and written is not None:
-            found.append(RecordedExit(written, line))
+            found.append(Recorded(written, line))
     return sorted(found, key=lambda each: each.at)
-
-
-def _when(value: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return at.astimezone(IST) if at.tzinfo is not None else at.replace(tzinfo=IST)
 
 
 def _distance_s(one: time, other: time) -> float:
@@ -80,55 +125,56 @@ def _second_of_day(at: time) -> float:
     return at.hour * 3600 + at.minute * 60 + at.second + at.microsecond / 1_000_000
 
 
-def _text(chosen: RecordedExit, found: Sequence[RecordedExit]) -> str:
-    line = chosen.line
-    lines = [
-        f"Strategy #{line.get('strategy_id')} {line.get('strategy_name')} {line.get('symbol')}",
-        f"  Closed:         {chosen.at:%Y-%m-%d %H:%M:%S} IST, mode {line.get('mode')}",
-        f"  Why:            {line.get('reason')}",
-        f"  Rule:           {line.get('rule')}, action {line.get('action')}",
-        f"  Compared:       {_compared(line)}",
-        f"  Realised P&L:   {_rupees(line.get('realised_pnl'))}",
-        *_latency_lines(line.get("latency_ms")),
-        _legs(line.get("legs")),
-    ]
-    others = [f"{each.at:%Y-%m-%d %H:%M:%S}" for each in found if each is not chosen]
-    if others:
-        lines.append(f"  Other exits of this strategy (choose with --at): {', '.join(others)}")
-    return "\n".join(lines)
+def _document(answer: Answer, strategy_id: int) -> str:
+    """The exit's own line, if there is one, with what was compared beside it."""
+    content: dict[str, object] = {"strategy_id": strategy_id}
+    if answer.exit is not None:
+        content = dict(answer.exit.line)
+    content |= {
+        "compared": None if answer.record is None else answer.record.line,
+        "compared_apart_s": answer.apart_s,
+        "around": [
+            {name: each.line.get(name) for name in ("time", "kind", "pnl", "outcome")} for each in answer.around
+        ],
+        "exits": [each.line.get("timestamp") for each in answer.exits],
+        "newest": None if answer.newest is None else answer.newest.line.get("time"),
+    }
+    return json.dumps(content, ensure_ascii=False, indent=2, default=float)
 
 
-def _compared(line: Mapping[str, object]) -> str:
-    observed, threshold = line.get("observed"), line.get("threshold")
-    if observed is None and threshold is None:
-        return "the clock or an operator's order, no number"
-    if line.get("rule") == "dte_exit":
-        return f"{observed} days to expiry with the limit of {threshold} days"
-    return f"P&L {_rupees(observed)} with the level {_rupees(threshold)}"
-
-
-def _latency_lines(latency: object) -> list[str]:
-    if not isinstance(latency, dict):
-        return []
-    known = [(text, latency.get(name)) for name, text in STEPS]
-    return [f"  {text + ':':<31} {value:.1f} ms" for text, value in known if isinstance(value, Decimal | int)]
-
-
-def _legs(legs: object) -> str:
-    rows = [
-        (
-            str(leg.get("side")),
-            str(leg.get("security_id")),
-            str(leg.get("ordered")),
-            str(leg.get("filled")),
-            _rupees(leg.get("average_price")),
-            ", ".join(str(each) for each in leg.get("order_ids") or ()) or "none",
+def _text(answer: Answer, at: time | None) -> str:
+    blocks = []
+    if answer.exit is not None:
+        blocks.append(exit_text(answer.exit.line, answer.exit.at))
+    if answer.record is not None:
+        blocks.append(record_text(answer.record.line, answer.record.at, _apart(answer, at)))
+    if answer.around:
+        shown = sorted([*answer.around, *([answer.record] if answer.record else [])], key=lambda each: each.at)
+        blocks.append(history_text([(each.at, each.line, each is answer.record) for each in shown]))
+    last = []
+    if answer.exit is not None and answer.record is None:
+        last.append(
+            "  What was compared at this exit is not recorded (any more): DECISION_LOG_DAYS says for how long it is kept."
         )
-        for leg in (legs if isinstance(legs, list) else ())
-        if isinstance(leg, dict)
-    ]
-    return "\n".join(f"  {line}" for line in table(LEG_HEADERS, rows).splitlines())
+    others = [f"{each.at:%Y-%m-%d %H:%M:%S}" for each in answer.exits if each is not answer.exit]
+    if others:
+        last.append(f"  Other exits of this strategy (choose with --at): {', '.join(others)}")
+    if answer.newest is not None and (answer.record is None or answer.newest.at != answer.record.at):
+        last.append(f"  Last compared at {answer.newest.at:%Y-%m-%d %H:%M:%S}: {answer.newest.line.get('outcome')}")
+    return "\n\n".join(block for block in (*blocks, "\n".join(last)) if block)
 
 
-def _rupees(value: object) -> str:
-    return f"₹{value:,.2f}" if isinstance(value, Decimal | int) else UNKNOWN
+def _apart(answer: Answer, at: time | None) -> str:
+    if at is None or answer.apart_s is None:
+        return "" if answer.exit is not None else ", the last that was recorded"
+    apart = abs(answer.apart_s)
+    if apart < 1:
+        return ""
+    return f", {_duration(apart)} {'after' if answer.apart_s > 0 else 'before'} {at:%H:%M:%S}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:  # noqa: PLR2004  two minutes are still read as seconds
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004  as above
