@@ -30,10 +30,8 @@ GREEK_WORDS: Final = {
 def underlying_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
     for level in facts.levels.underlying:
         sign, minutes = "≥" if level.is_above else "≤", level.candle_minutes
-        if minutes is None:
-            what, seen = "underlying", around.underlying
-        else:
-            what, seen = f"close of its {minutes}-minute candle", around.closes.get(minutes, UNKNOWN)
+        what = "underlying" if minutes is None else f"close of its {minutes}-minute candle"
+        seen = around.underlying.get(level, UNKNOWN)
         yield Threshold(
             Rule.UNDERLYING_LEVEL,
             f"{what} {sign} {rupees_text(level.price)}",
@@ -44,7 +42,8 @@ def underlying_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
             level.price,
             seen.value,
             seen.text,
-            "" if minutes is not None or seen.value is not None else "the underlying has no believed price",
+            # A candle that has no close is followed by one that may have.
+            seen.text if minutes is None and seen.value is None else "",
             level.price,
             level.is_above,
             level.name,
@@ -53,7 +52,7 @@ def underlying_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
 
 def greek_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
     for level in facts.levels.greeks:
-        seen = around.greeks.get(level.kind, UNKNOWN)
+        seen = around.greeks.get(level, UNKNOWN)
         yield Threshold(
             Rule.GREEKS,
             GREEK_WORDS[level.kind].format(level.threshold),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from core.model.exit_levels import LevelSource, Rule
     from core.model.money import Paise
-    from core.model.special_levels import GreekKind
+    from core.model.special_levels import GreekLevel, UnderlyingLevel
 
 
 class Sourced(Protocol):
@@ -64,13 +64,12 @@ UNKNOWN: Final = Measured(None, "not known")
 class Around:
     """What stands around a position and is compared by the judges beside its guard.
 
-    `underlying`: its mark in paise. `closes`: the last candle's close by minutes, paise. `greeks`: the measures by kind, in
-    ten-thousandths. `resting`: own rules that rest after a failure, and what it was. `limits`: lines of the position's scopes.
+    `underlying`: the mark, or the last candle's close, by level, in paise. `greeks`: the measures by level, in ten-thousandths.
+    `resting`: own rules that rest after a failure, and what it was. `limits`: lines of the scopes that the position is in.
     """
 
-    underlying: Measured = UNKNOWN
-    closes: Mapping[int, Measured] = field(default_factory=dict)
-    greeks: Mapping[GreekKind, Measured] = field(default_factory=dict)
+    underlying: Mapping[UnderlyingLevel, Measured] = field(default_factory=dict)
+    greeks: Mapping[GreekLevel, Measured] = field(default_factory=dict)
     resting: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[Threshold, ...] = ()
 

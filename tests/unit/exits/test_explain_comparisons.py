@@ -157,7 +157,7 @@ def test_two_levels_of_one_rule_are_told_apart_by_their_names():
         None,
         close.name,
     )
-    around = Around(Measured(2_599_000, "₹25,990.00"), {5: Measured(2_600_100, "₹26,001.00 at 12:00")})
+    around = Around({up: Measured(2_599_000, "₹25,990.00"), close: Measured(2_600_100, "₹26,001.00 at 12:00")})
     tick, candle = compared(desk, signal, around).rules
     assert (tick.state, tick.distance, tick.why) == (State.NOTHING, 1_000, "₹10.00 away")
     assert candle.state is State.FIRED
@@ -170,7 +170,7 @@ def test_a_greek_says_its_measure_and_a_limit_stands_with_the_rest():
     limit = Threshold(
         Rule.STRATEGY_LIMIT, "P&L ≤ ₹-10.00", None, LevelSource.SETTING, threshold=-1_000, observed=500, now="₹5.00"
     )
-    around = Around(greeks={GreekKind.DELTA: Measured(4_200, "0.42")}, limits=(limit,))
+    around = Around(greeks={levels.greeks[0]: Measured(4_200, "0.42")}, limits=(limit,))
     found = compared(desk, around=around)
     assert (rule(found, Rule.GREEKS).distance, rule(found, Rule.GREEKS).why) == (3_800, "0.42")
     assert rule(found, Rule.STRATEGY_LIMIT).distance == 1_500
@@ -183,7 +183,7 @@ def test_beyond_a_level_that_does_not_fire():
     )
     desk = Desk(*ONE, levels=levels)
     desk.tick(1, 60)
-    found = compared(desk, around=Around(Measured(2_600_000, "₹26,000.00")))
+    found = compared(desk, around=Around({levels.underlying[0]: Measured(2_600_000, "₹26,000.00")}))
     assert rule(found, Rule.ADJUSTMENT).why == "below the band"
     assert rule(found, Rule.UNDERLYING_LEVEL).why == "beyond it, and not yet believed"
 

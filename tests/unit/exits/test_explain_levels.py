@@ -192,13 +192,15 @@ def test_calendar_and_clock():
 def test_what_other_judges_watch_shows_what_they_see():
     tick, candle = lines(Rule.UNDERLYING_LEVEL)
     assert tick.level == "underlying ≥ ₹26,000.00"
-    assert (tick.now, tick.waits) == ("not known", "the underlying has no believed price")
+    assert (tick.now, tick.waits) == ("not known", "not known")
     assert candle.level == "close of its 5-minute candle ≤ ₹25,000.00"
     assert candle.waits == "", "no candle has closed yet: it will"
     around = Around(
-        underlying=Measured(2_555_000, "₹25,550.00"),
-        closes={5: Measured(2_554_000, "₹25,540.00 at 10:20")},
-        greeks={GreekKind.DELTA: Measured(4_200, "0.42")},
+        underlying={
+            EVERYTHING.underlying[0]: Measured(2_555_000, "₹25,550.00"),
+            EVERYTHING.underlying[1]: Measured(2_554_000, "₹25,540.00 at 10:20"),
+        },
+        greeks={EVERYTHING.greeks[0]: Measured(4_200, "0.42")},
         resting={"iv_crush": "ZeroDivisionError: x"},
     )
     tick, candle = lines(Rule.UNDERLYING_LEVEL, around=around)
