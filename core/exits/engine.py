@@ -68,7 +68,7 @@ class Engine:
         self._alerted: set[int] = set()
         self._uncompared: ev.PositionsRead | None = None
         self.room = GuardRoom(guard_settings)
-        self.judges: tuple[Judge, ...] = bench(cache, guard_settings, rules or RuleSetup(), self.desk)
+        self.judges: tuple[Judge, ...] = bench(self.room, cache, guard_settings, rules or RuleSetup(), self.desk)
 
     @property
     def guards(self) -> Mapping[int, PositionGuard]:
@@ -312,6 +312,7 @@ class Engine:
         booked = self.cache.put(position, self._closed.realised_of(event.position))
         levels = self._closed.levels_left(event.position, event.levels)
         guard = self.room.guard(booked, levels, memory.peak, event.at_ns)
+        guard.original = event.position
         for judge in self.judges:
             judge.opened(guard, memory)
 
