@@ -5,6 +5,7 @@ Nothing of this exists while nothing is recorded. Each of these adds an append t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.exits.engine import Engine
@@ -145,7 +146,9 @@ class RecordedEngine(Engine):
         at_ns = self.recorder.now()
         yield ev.FeedStateChanged(self.desk.feed_live, at_ns)
         yield from self._over.values()
-        yield from self._told.values()
+        for strategy_id, opened in self._told.items():
+            memory = self.memory_of(strategy_id)
+            yield opened if memory is None else replace(opened, memory=memory)
 
     def _remember(self, event: ev.Event) -> None:
         if isinstance(event, ev.PositionOpened):
