@@ -59,6 +59,10 @@ class GuardRoom:
         booked.judge = judge
         return guard
 
+    def look_again(self) -> None:
+        """Somebody beside the guards may have to be asked earlier than before."""
+        self.has_new_deadline = True
+
     def drop(self, strategy_id: int) -> PositionGuard | None:
         guard = self.guards.pop(strategy_id, None)
         self.deadlines.pop(strategy_id, None)

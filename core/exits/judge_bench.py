@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.exits.greek_desk import GreekDesk
 from core.exits.own_rules import OwnRules
+from core.exits.underlying_watch import UnderlyingWatch
 
 if TYPE_CHECKING:
     from core.exits.desk_state import DeskState
+    from core.exits.guard_room import GuardRoom
     from core.exits.guard_settings import GuardSettings
     from core.exits.judges import Judge, RuleSetup
     from core.position_cache_manager import PositionCacheManager
 
 
 def bench(
-    cache: PositionCacheManager,  # noqa: ARG001  judges of the underlying and of scopes put their holders there
-    settings: GuardSettings,  # noqa: ARG001
+    room: GuardRoom,
+    cache: PositionCacheManager,
+    settings: GuardSettings,
     rules: RuleSetup,
     desk: DeskState,
 ) -> tuple[Judge, ...]:
-    return (OwnRules(rules.own_rules, desk.say),)
+    """The Greeks are computed from what the watch of the underlyings has just been told."""
+    underlyings = UnderlyingWatch(cache, settings, room.look_again)
+    return (underlyings, GreekDesk(settings, underlyings), OwnRules(rules.own_rules, desk.say))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PERCENT_OF: Final = {Action.CLOSE_75: 75, Action.CLOSE_50: 50, Action.CLOSE_25: 25}
 """Actions that close a share. The share is cumulative: after CLOSE_50 half of the original is gone, whatever went before."""
+CLOSING: Final = FULL_EXITS | frozenset(PERCENT_OF)
+"""Actions that close something; the others are only told."""
 
 
 def part_to_close(original: Position, action: Action, closed: Mapping[int, int]) -> Position | None:

@@ -77,6 +77,7 @@ class PositionGuard:
         "changes",
         "levels",
         "now_ns",
+        "original",
     )
 
     def __init__(
@@ -85,11 +86,13 @@ class PositionGuard:
         """`peak` is the remembered peak from before a restart, paise. Tell the time once before anything can fire.
 
         `blind_spots` are other judges' reasons why a level of the position cannot fire now; each gives None when it can.
-        `changes` counts the breaches that began or ended, trails that armed and floors that were locked.
+        `changes` counts the breaches that began or ended, trails that armed and floors that were locked. `original` is the
+        position as its rows have it, before any share of it was closed: the engine sets it.
         """
         self.changes = 0
         self.blind_spots: list[Callable[[int], str | None]] = []
         self.booked = booked
+        self.original = booked.position
         self.levels = levels
         self.now_ns = 0
         self._settings = settings

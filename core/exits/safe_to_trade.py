@@ -105,9 +105,10 @@ class MarkTrust:
 
     def stale_keys(self, booked: BookedPosition, at_ns: int) -> tuple[InstrumentKey, ...]:
         """Instruments whose price may fire no rule. One without any price is not among them: it has no mark at all."""
-        return tuple(dict.fromkeys(slot.key for slot in booked.slots if self._is_stale(slot.quote, at_ns)))
+        return tuple(dict.fromkeys(slot.key for slot in booked.slots if self.is_stale(slot.quote, at_ns)))
 
-    def _is_stale(self, quote: Quote | None, at_ns: int) -> bool:
+    def is_stale(self, quote: Quote | None, at_ns: int) -> bool:
+        """Whether this price, the newest of its instrument, may fire no rule. None is not stale: there is none."""
         if quote is None:
             return False
         if quote.source is _CACHE:

@@ -1,0 +1,111 @@
+"""One position whose Greeks are judged: its references, how long its levels have been breached, and what was computed last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.exits.greek_measures import GreekFacts, is_beyond, measure
+from core.exits.partial_close import CLOSING
+from core.model.special_levels import GreekKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.exits.explain_line import Measured
+    from core.exits.position_greeks import PositionGreeks, PricingMoment
+    from core.exits.position_guard import PositionGuard
+    from core.model.memory import PositionMemory
+    from core.model.special_levels import GreekLevel
+
+
+class GreekFigures(NamedTuple):
+    """The newest attempt, at a monotonic time. `problem`: why it came to nothing, "" when it did.
+
+    `greeks`, `moment` and `measures` (ten-thousandths) are of the newest computation, None and {} before the first.
+    """
+
+    at_ns: int
+    problem: str
+    greeks: PositionGreeks | None
+    moment: PricingMoment | None
+    measures: Mapping[GreekKind, Measured]
+
+
+class GreekWatched:
+    """One position. `gamma` (of its rows, per rupee) and `volatility` are its references.
+
+    `since`: when each level that is breached was found so first. `failing_ns`: since when a level that closes has no measure.
+    """
+
+    __slots__ = ("asked_ns", "failing_ns", "figures", "gamma", "guard", "is_gone", "since", "volatility")
+
+    def __init__(self, guard: PositionGuard, memory: PositionMemory) -> None:
+        self.guard = guard
+        self.gamma = memory.gamma
+        self.volatility = memory.volatility
+        self.asked_ns: int | None = None
+        self.failing_ns: int | None = None
+        self.is_gone = False
+        self.since: dict[GreekLevel, int] = {}
+        self.figures: GreekFigures | None = None
+
+    def begin_anew(self) -> None:
+        self.since.clear()
+        self.failing_ns = None
+
+    def reference_of(self, level: GreekLevel) -> float | None:
+        if level.kind is GreekKind.GAMMA:
+            whole = self.gamma if level.reference is None else level.reference
+            return None if whole is None else whole * self.share
+        return self.volatility if level.reference is None else level.reference
+
+    @property
+    def share(self) -> float:
+        """How much of the rows' units is left, as a fraction of 1."""
+        left = self.guard.booked.position.legs
+        rows = {leg.row_id: abs(leg.units) for leg in self.guard.original.legs}
+        return sum(abs(leg.units) for leg in left) / sum(rows[leg.row_id] for leg in left)
+
+    def learn(self, greeks: PositionGreeks) -> bool:
+        """Take what was computed first for the references; whether there was something new to remember."""
+        known = self.gamma, self.volatility
+        if self.gamma is None and greeks.gamma:
+            self.gamma = abs(greeks.gamma) / self.share
+        if self.volatility is None:
+            self.volatility = greeks.iv
+        return known != (self.gamma, self.volatility)
+
+    def fail(self, problem: str, at_ns: int) -> None:
+        """Nothing could be computed."""
+        before = self.figures
+        self.figures = (
+            GreekFigures(at_ns, problem, None, None, {})
+            if before is None
+            else before._replace(at_ns=at_ns, problem=problem)
+        )
+        if self.failing_ns is None:
+            self.failing_ns = at_ns
+
+    def compare(self, greeks: PositionGreeks, priced: PricingMoment, at_ns: int) -> list[tuple[GreekLevel, Measured]]:
+        """The levels that fire: this computation and the one before were at or beyond them."""
+        booked = self.guard.booked
+        legs = zip(booked.position.legs, booked.slots, strict=True)
+        value = abs(sum(leg.units * (slot.mark or 0) for leg, slot in legs))
+        fired: list[tuple[GreekLevel, Measured]] = []
+        measures: dict[GreekKind, Measured] = {}
+        problem = ""
+        for level in self.guard.levels.greeks:
+            seen = measure(level.kind, GreekFacts(greeks, booked.position, value, self.reference_of(level)))
+            measures[level.kind] = seen
+            if seen.value is None and level.action in CLOSING:
+                problem = problem or seen.text
+            if seen.value is None or not is_beyond(level.kind, seen.value, level.in_units):
+                self.since.pop(level, None)
+            elif self.since.setdefault(level, at_ns) != at_ns:
+                fired.append((level, seen))
+        self.figures = GreekFigures(at_ns, problem, greeks, priced, measures)
+        if not problem:
+            self.failing_ns = None
+        elif self.failing_ns is None:
+            self.failing_ns = at_ns
+        return fired

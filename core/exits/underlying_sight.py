@@ -1,0 +1,260 @@
+"""What one underlying shows: its newest mark, whether that is believed, and whether it stands still while its options move.
+
+How the readings of the house are carried out:
+- **Clean**, believed at once: a book is judged like a leg's; a quote without one must be less than `index_jump_percent` away
+  from the quote before it, received less than `jump_window_ms` earlier. A repeated packet is judged as the one it repeats.
+  What came out of a backlog is not clean.
+- **Believed**: clean; or another print than the one before, as near to it; or a print that has stood `stop_confirm_max_ms`.
+- **Fresh**: as a leg's price (`MarkTrust`): not saved, not doubted, and not too old while no feed is live.
+- **Still**: the price or the book of the underlying last changed so and so long before a leg of its positions moved.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from core.exits.quote_check import is_clean
+from core.exits.safe_to_trade import MarkTrust
+from core.exits.underlying_breach import Stillness, UnderlyingBreach, print_of
+from core.exits.underlying_candles import CandleBoard, Close, LastSeen
+from core.exits.underlying_words import SightState, why_not_seen
+from core.model.market import QuoteSource, mark_of
+from core.model.session_time import NS_PER_MS, NS_PER_S
+from core.position_cache_manager import OPEN_BOUND, Holder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from core.exits.guard_settings import GuardSettings
+    from core.exits.judges import Moment
+    from core.exits.position_guard import PositionGuard
+    from core.exits.underlying_candles import Candle
+    from core.model.instrument import InstrumentKey
+    from core.model.market import Quote
+    from core.model.money import Paise
+    from core.model.special_levels import UnderlyingLevel
+    from core.position_cache_manager import PositionCacheManager
+
+TICK: Final[Paise] = 1
+"""Indices move by the paisa, and nobody orders an underlying here: every price is on its grid."""
+FIRST_PRICE_NS: Final = 2 * NS_PER_S
+"""How long its first price may be on the way, after the opening and for a new position."""
+_PERCENT: Final = 100
+
+
+class UnderlyingSight(Holder):
+    """One underlying in the cache: its `pnl` is the mark, its band the nearest levels that are compared with every tick.
+
+    `guards` are the positions that need it, by strategy id. Every quote passes: what is believed depends on all of them.
+    `open_ns`: since when the market is known to be open (monotonic), None while it is not.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_believed",
+        "_changed_ns",
+        "_confirm_ns",
+        "_is_clean",
+        "_jump_percent",
+        "_limits",
+        "_print_ns",
+        "_quote",
+        "_still",
+        "_trust",
+        "board",
+        "breaches",
+        "guards",
+        "key",
+        "name",
+        "open_ns",
+        "slot",
+    )
+
+    def __init__(self, key: InstrumentKey, name: str, cache: PositionCacheManager, settings: GuardSettings) -> None:
+        super().__init__()
+        self.key = key
+        self.name = name
+        self.guards: dict[int, PositionGuard] = {}
+        self.breaches: dict[tuple[Paise, bool], UnderlyingBreach] = {}
+        self.board = CandleBoard()
+        self.open_ns: int | None = None
+        self.watched = True
+        self._backlog = cache.backlog
+        self._limits = settings.quote_limits
+        self._jump_percent = settings.index_jump_percent
+        self._confirm_ns = settings.stop_confirm_max_ms * NS_PER_MS
+        self._trust = MarkTrust(settings.mark_stale_s)
+        self._still = Stillness(settings.underlying_still_s)
+        self._quote: Quote | None = None
+        self._is_clean = False
+        self._print_ns = 0
+        self._changed_ns = 0
+        self._believed: LastSeen | None = None
+        self.slot = cache.join(self, key, 1, TICK)
+        self.recount()
+        quote = self.slot.quote
+        if quote is not None and quote.source is not QuoteSource.CACHE:
+            self.take(quote)
+        if self.slot.is_doubted:
+            self.doubt(self.slot.doubted_ns)
+
+    def recount(self) -> None:
+        self.pnl = self.slot.mark
+
+    # The positions
+
+    def add(self, guard: PositionGuard) -> None:
+        self.guards[guard.booked.position.strategy_id] = guard
+        self._narrow(guard)
+        self.board.keep(x.candle_minutes for x in guard.levels.underlying if x.candle_minutes is not None)
+
+    def levels(self, minutes: int | None) -> Iterator[tuple[PositionGuard, UnderlyingLevel]]:
+        """The levels of all positions that candles of this length are compared with; None: every tick."""
+        for guard in self.guards.values():
+            for level in guard.levels.underlying:
+                if level.candle_minutes == minutes:
+                    yield guard, level
+
+    def rearm_band(self) -> None:
+        """After levels have gone the band is too narrow, which costs looks and misses nothing."""
+        self.lower, self.upper = -OPEN_BOUND, OPEN_BOUND
+        for guard in self.guards.values():
+            self._narrow(guard)
+
+    def _narrow(self, guard: PositionGuard) -> None:
+        for level in guard.levels.underlying:
+            if level.candle_minutes is None and level.is_above:
+                self.upper = min(self.upper, level.price)
+            elif level.candle_minutes is None:
+                self.lower = max(self.lower, level.price)
+
+    # Quotes and time
+
+    def take(self, quote: Quote) -> None:
+        """A quote of the market that the cache has accepted."""
+        self.settle(quote.received_ns)
+        before, self._quote = self._quote, quote
+        if before is None or before[1:4] != quote[1:4]:
+            self._changed_ns = quote.received_ns
+            self._still.moved(quote.received_ns)
+        is_new_print = before is None or print_of(before) != print_of(quote)
+        if is_new_print:
+            self._print_ns = quote.received_ns
+        if before is None or is_new_print or before[1:4] != quote[1:4]:
+            is_near = self._is_near(quote, before)
+            self._is_clean = self._is_clean_quote(quote, before, is_near=is_near)
+            is_believed = self._is_clean or (is_near and is_new_print and not self._backlog.holds(quote))
+        else:
+            is_believed = self._believed is not None and self._believed.received_ns == before.received_ns
+        if is_believed:
+            self._believed = LastSeen(mark_of(quote.last, quote.bid, quote.ask), quote.received_ns)
+
+    def tell(self, moment: Moment) -> None:
+        """The time, with what is known of the session and of the feed."""
+        self._trust.feed(moment.at_ns, is_live=moment.feed_live)
+        if moment.session_open is not True:
+            self.open_ns = None
+            self._still.forget()
+            return
+        if self.open_ns is None:
+            self.open_ns = moment.at_ns
+        if self._quote is not None:
+            self._still.look(moment.at_ns, self.guards.values())
+
+    def doubt(self, at_ns: int) -> None:
+        self._trust.doubt(self.key, at_ns)
+
+    def settle(self, at_ns: int) -> None:
+        """A print that has stood long enough is believed, whatever it was when it came."""
+        quote = self._quote
+        if quote is not None and at_ns - self._print_ns >= self._confirm_ns:
+            self._believed = LastSeen(mark_of(quote.last, quote.bid, quote.ask), quote.received_ns)
+
+    # What may be done with it
+
+    def state(self, at_ns: int) -> SightState:
+        if self._quote is None:
+            return SightState.NO_PRICE if self.slot.quote is None else SightState.SAVED
+        if self._trust.is_stale(self._quote, at_ns):
+            return SightState.STALE
+        return SightState.STILL if self._still.is_still else SightState.SHOWN
+
+    def age_ns(self, at_ns: int) -> int | None:
+        """Since the receipt of the newest quote."""
+        return None if self._quote is None else at_ns - self._quote.received_ns
+
+    def mark_believed(self, at_ns: int) -> Paise | None:
+        """The newest mark; None unless it is fresh, moves with its options, and is believed."""
+        self.settle(at_ns)
+        quote, believed = self._quote, self._believed
+        if quote is None or believed is None or believed.received_ns != quote.received_ns:
+            return None
+        return believed.mark if self.state(at_ns) is SightState.SHOWN else None
+
+    def shown(self, at_ns: int) -> Quote | None:
+        """The newest quote, when levels may be compared with it."""
+        return self._quote if self.state(at_ns) is SightState.SHOWN else None
+
+    def breach_of(self, level: UnderlyingLevel, quote: Quote, at_ns: int, tick_ns: int | None) -> UnderlyingBreach:
+        """The breach of this level by the newest quote, begun now if it had not."""
+        breach = self.breaches.get((level.price, level.is_above))
+        if breach is None:
+            breach = self.breaches[level.price, level.is_above] = UnderlyingBreach(quote, at_ns, tick_ns)
+        breach.note(quote, is_held=self._backlog.holds(quote))
+        return breach
+
+    def why_believed(self, breach: UnderlyingBreach, at_ns: int) -> str | None:
+        """What makes the newest quote, beyond a level, fire now: "" for its own cleanness; None when it has to wait."""
+        if self._is_clean and not breach.is_held:
+            return ""
+        if breach.is_repeated and not breach.is_held:
+            return "confirmed by a second quote"
+        stood_ns = at_ns - breach.since_ns
+        return f"it has stood {stood_ns / NS_PER_S:.1f} s" if stood_ns >= self._confirm_ns else None
+
+    def due_ns(self) -> Iterable[int]:
+        """When waiting breaches have stood for long enough."""
+        return (breach.since_ns + self._confirm_ns for breach in self.breaches.values())
+
+    def close_of(self, candle: Candle, ends_at_ns: int) -> Close:
+        """How the candle has ended, as of its end."""
+        self.settle(ends_at_ns)
+        why, seen = self.why_not_seen(ends_at_ns), self._believed
+        starts_at_ns = ends_at_ns - (candle.end_ns - candle.start_ns)
+        if not why and (seen is None or not starts_at_ns <= seen.received_ns < ends_at_ns):
+            why = "no quote to be believed came in it"
+        return Close(candle, ends_at_ns, None if why else seen, why)
+
+    def why_not_seen(self, at_ns: int) -> str:
+        """What is wrong with it, for a trader; "" when it is shown."""
+        state = self.state(at_ns)
+        if state is SightState.SHOWN:
+            return ""
+        since_ns = self.open_ns
+        if self._quote is not None:
+            since_ns = self._changed_ns if state is SightState.STILL else self._quote.received_ns
+        return why_not_seen(state, self.name, None if since_ns is None else at_ns - since_ns)
+
+    def blind_spot(self, at_ns: int) -> str | None:
+        """As `why_not_seen`, in an open market only, and not while its first price is on the way."""
+        if self.open_ns is None or at_ns - self.open_ns < FIRST_PRICE_NS:
+            return None
+        return self.why_not_seen(at_ns) or None
+
+    # Belief
+
+    def _is_near(self, quote: Quote, before: Quote | None) -> bool:
+        if before is None or quote.received_ns - before.received_ns >= self._limits.jump_window_ms * NS_PER_MS:
+            return False
+        known = mark_of(before.last, before.bid, before.ask)
+        away = abs(mark_of(quote.last, quote.bid, quote.ask) - known)
+        return away * _PERCENT < self._jump_percent * known
+
+    def _is_clean_quote(self, quote: Quote, before: Quote | None, *, is_near: bool) -> bool:
+        if self._backlog.holds(quote):
+            return False
+        if quote.bid is None and quote.ask is None:
+            return is_near
+        known = None if before is None else mark_of(before.last, before.bid, before.ask)
+        age_ns = 0 if before is None else quote.received_ns - before.received_ns
+        return is_clean(quote, known, age_ns, TICK, self._limits)
