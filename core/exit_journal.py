@@ -18,7 +18,16 @@ from core.journal_codec import decode, decode_memory, encode, encode_memory
 from core.journal_file import Entry, JournalFile
 from core.model.errors import DecodeError, StoreError
 from core.model.exit_levels import FULL_EXITS
-from core.model.journal_records import ExitFinished, ExitHalted, ExitStarted, JournalRecord, RowsWritten
+from core.model.journal_records import (
+    DayCounted,
+    ExitFinished,
+    ExitHalted,
+    ExitStarted,
+    JournalRecord,
+    LimitReset,
+    LimitTripped,
+    RowsWritten,
+)
 from core.model.memory import PositionMemory
 from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
@@ -34,6 +43,8 @@ REMEMBERED_NS: Final = 400 * 86_400 * NS_PER_S
 
 # The broker or the database can be asked again for what these said. A lost AttemptPrepared or ExitStarted cannot be.
 _RECOVERABLE: Final = frozenset({"AttemptObserved", "AttemptRefused", "AttemptAbsent", "ExitFinished", "RowsWritten"})
+_OF_LIMITS: Final = (LimitTripped, LimitReset, DayCounted)
+_LIMIT_KINDS: Final = frozenset(kind.__name__ for kind in _OF_LIMITS)
 
 
 class ExitJournal:
@@ -62,7 +73,8 @@ class ExitJournal:
     async def open(self) -> tuple[JournalRecord, ...]:
         """Records to replay, oldest first: every exit not yet settled, and the settled ones of the last seven days.
 
-        Exits that closed a share are kept for good: their rows still say the old quantity.
+        Exits that closed a share are kept for good: their rows still say the old quantity. What concerns limits over positions
+        is a matter of its day, and is left out after those seven days.
 
         Always whole exits. Raises StoreError (corrupt, newer format, held by another process) or TransportError (disk).
         """
@@ -127,12 +139,25 @@ class ExitJournal:
         oldest_kept = self._clock.utc_ns() - KEPT_NS
         shares = {entry.exit_id for entry, record in mine if isinstance(record, ExitFinished) and _is_share(record)}
         dropped = {exit_id for exit_id in settled - shares if newest[exit_id] < oldest_kept}
-        return tuple(record for entry, record in mine if entry.exit_id not in dropped)
+        return tuple(
+            record
+            for entry, record in mine
+            if entry.exit_id not in dropped and (entry.utc_ns >= oldest_kept or not isinstance(record, _OF_LIMITS))
+        )
 
     def _halt_damaged(self, damaged: Sequence[Entry], known: set[str], entries: list[Entry]) -> None:
         """A damaged record may have allowed an order. Its exit stops until a person has looked at it."""
         for entry in damaged:
             if entry.kind in _RECOVERABLE and entry.exit_id in known:
+                continue
+            if entry.kind in _LIMIT_KINDS:
+                # It holds no order back. Refusing to start would leave every stop unguarded for the sake of one limit.
+                _log.critical(
+                    "%s: a damaged %s was cut off: a limit that fired today may not be latched any more, and the daily loss "
+                    "may lack an exit. Look before you open positions.",
+                    self._path,
+                    entry.kind,
+                )
                 continue
             if entry.exit_id not in known:
                 raise StoreError(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.exits.desk_settings import DeskSettings
     from core.exits.running_exit import Attempt, RunningExit, RunningLeg
     from core.model.instrument import InstrumentKey
-    from core.model.journal_records import JournalRecord
+    from core.model.journal_records import JournalRecord, LimitRecord
     from core.model.market import Quote
     from core.model.orders import TradeReport
     from core.model.position import HoldingKey
@@ -66,7 +66,8 @@ class DeskState:
     """`out` collects the commands of the event being handled; `wake_ns` is the earliest time something falls due.
 
     `strays` are live orders of exits that are over. `unposted` are orders of which we do not know yet when they went out.
-    `ended_ns` says per holding when an own order on it last ended or filled, of exits that are over too.
+    `ended_ns` says per holding when an own order on it last ended or filled, of exits that are over too. `limit_records` are
+    what the journal held of the limits over positions, until their judge takes them.
     """
 
     settings: DeskSettings
@@ -95,6 +96,7 @@ class DeskState:
     positions_wanted: bool = False
     order_book_wanted: bool = False
     awaited_keys: set[InstrumentKey] = field(default_factory=set)
+    limit_records: list[LimitRecord] = field(default_factory=list)
     out: list[Command] = field(default_factory=list)
     wake_ns: int | None = None
 

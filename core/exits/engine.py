@@ -68,7 +68,8 @@ class Engine:
         self._alerted: set[int] = set()
         self._uncompared: ev.PositionsRead | None = None
         self.room = GuardRoom(guard_settings)
-        self.judges: tuple[Judge, ...] = bench(self.room, cache, guard_settings, rules or RuleSetup(), self.desk)
+        setup = rules or RuleSetup()
+        self.judges: tuple[Judge, ...] = bench(self.room, cache, guard_settings, setup, self.desk, self.memory_of)
 
     @property
     def guards(self) -> Mapping[int, PositionGuard]:

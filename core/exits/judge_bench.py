@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 from core.exits.greek_desk import GreekDesk
 from core.exits.own_rules import OwnRules
+from core.exits.scope_limits import ScopeLimits
 from core.exits.underlying_watch import UnderlyingWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.exits.desk_state import DeskState
     from core.exits.guard_room import GuardRoom
     from core.exits.guard_settings import GuardSettings
     from core.exits.judges import Judge, RuleSetup
+    from core.model.memory import PositionMemory
     from core.position_cache_manager import PositionCacheManager
 
 
@@ -22,7 +26,15 @@ def bench(
     settings: GuardSettings,
     rules: RuleSetup,
     desk: DeskState,
+    memory_of: Callable[[int], PositionMemory | None],
 ) -> tuple[Judge, ...]:
-    """The Greeks are computed from what the watch of the underlyings has just been told."""
+    """The Greeks are computed from what the watch of the underlyings has just been told. Limits are judged where there are any."""
     underlyings = UnderlyingWatch(cache, settings, room.look_again)
-    return (underlyings, GreekDesk(settings, underlyings), OwnRules(rules.own_rules, desk.say))
+    judges: tuple[Judge, ...] = (
+        underlyings,
+        GreekDesk(settings, underlyings),
+        OwnRules(rules.own_rules, desk.say),
+    )
+    if not rules.limits:
+        return judges
+    return (*judges, ScopeLimits(rules.limits, cache, settings, desk, room, memory_of))

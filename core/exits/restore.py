@@ -15,10 +15,14 @@ from core.model.journal_records import (
     AttemptObserved,
     AttemptPrepared,
     AttemptRefused,
+    DayCounted,
     ExitFinished,
     ExitHalted,
     ExitStarted,
     JournalRecord,
+    LimitRecord,
+    LimitReset,
+    LimitTripped,
     RowsWritten,
 )
 from core.model.orders import OrderReport
@@ -37,6 +41,7 @@ class Restored:
 
     `generations`: newest generation per strategy id. `closed`: what finished exits have closed at the broker.
     `ordered`: holdings on which an exit, finished or not, has sent orders. `finished`: every finished exit, oldest first.
+    `limits`: what is known of the limits over positions, oldest first; their judge makes sense of it.
     """
 
     running: dict[str, RunningExit] = field(default_factory=dict)
@@ -46,6 +51,7 @@ class Restored:
     correlation_ids: set[str] = field(default_factory=set)
     ordered: set[HoldingKey] = field(default_factory=set)
     finished: list[ExitRecord] = field(default_factory=list)
+    limits: list[LimitRecord] = field(default_factory=list)
 
 
 def fold(records: Iterable[JournalRecord], desk: DeskState, at_ns: int) -> Restored:
@@ -84,6 +90,8 @@ def _apply(restored: Restored, record: JournalRecord, desk: DeskState, at_ns: in
             restored.closed.take(exit_record, row_units_of(finished))
         case RowsWritten(exit_id):
             restored.unwritten.pop(exit_id, None)
+        case LimitTripped() | LimitReset() | DayCounted():
+            restored.limits.append(record)
         case _ as unreachable:
             assert_never(unreachable)
 
@@ -162,6 +170,7 @@ def adopt(desk: DeskState, restored: Restored, at_ns: int) -> None:
             desk.second_budget.take(at_ns)
     desk.exits.update(restored.running)
     desk.unwritten.update(restored.unwritten)
+    desk.limit_records.extend(restored.limits)
     desk.used_correlation_ids |= restored.correlation_ids
     for running in restored.running.values():
         for leg in running.legs:

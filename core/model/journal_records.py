@@ -1,14 +1,18 @@
-"""What is durable of an exit: facts, in the order they became true. Replaying them is a pure fold, never an order to send."""
+"""What is durable of exits and limits: facts, in the order they became true. A replay is a pure fold, never an order to send."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from core.model.special_levels import ScopeKey
+
 if TYPE_CHECKING:
+    from core.model.money import Paise
     from core.model.orders import OrderIntent, OrderStatus
     from core.model.position import Position
     from core.model.signals import ExitRecord, Signal
+    from core.model.special_levels import LimitKind, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,65 @@ class RowsWritten:
     exit_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class LimitTripped:
+    """A limit over positions fired: from now on what is opened in its scope is closed, until the next session or a reset.
+
+    `limit` and `observed` are paise, signed; of a daily loss they count the day. `utc_ns` is the wall clock.
+    """
+
+    scope: Scope
+    name: str
+    kind: LimitKind
+    limit: Paise
+    observed: Paise
+    utc_ns: int
+
+    @property
+    def key(self) -> ScopeKey:
+        return ScopeKey(self.scope, self.name)
+
+    @property
+    def exit_id(self) -> str:
+        """No exit's: what the journal files it under."""
+        return f"limit {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReset:
+    """An operator let a scope go on. `forgiven` is its P&L of the day then (paise): the daily loss counts from there."""
+
+    scope: Scope
+    name: str
+    forgiven: Paise
+    utc_ns: int
+
+    @property
+    def key(self) -> ScopeKey:
+        return ScopeKey(self.scope, self.name)
+
+    @property
+    def exit_id(self) -> str:
+        """No exit's: what the journal files it under."""
+        return f"limit {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class DayCounted:
+    """What the day brought on a position that is over: paise, None when that is not known.
+
+    `exit_id` is the exit that ended it, "" when it went without one of ours. `underlying` in capitals.
+    """
+
+    exit_id: str
+    strategy_id: int
+    underlying: str
+    change: Paise | None
+    utc_ns: int
+
+
+LimitRecord: TypeAlias = LimitTripped | LimitReset | DayCounted
+
 JournalRecord: TypeAlias = (
     ExitStarted
     | AttemptPrepared
@@ -94,4 +157,5 @@ JournalRecord: TypeAlias = (
     | ExitHalted
     | ExitFinished
     | RowsWritten
+    | LimitRecord
 )

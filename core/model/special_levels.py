@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from core.model.exit_levels import Action, LevelSource
@@ -134,16 +134,36 @@ class Scope(StrEnum):
     PORTFOLIO = "portfolio"
 
 
+class LimitKind(StrEnum):
+    """What of a scope is limited. The order is that in which limits which fire together are told."""
+
+    MAX_LOSS = "max_loss"
+    DAILY_LOSS = "daily_loss"
+    MAX_PROFIT = "max_profit"
+
+
+class ScopeKey(NamedTuple):
+    """One scope. `name`: the strategy id as text, the underlying in capitals, "" for the account and the portfolio."""
+
+    scope: Scope
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.scope.value} {self.name}" if self.name else self.scope.value
+
+
 @dataclass(frozen=True, slots=True)
 class ScopeLimit:
     """Limits of every scope of one kind, paise as magnitudes > 0, None: no such limit.
 
     `max_loss` and `max_profit` are of the P&L of the open positions since entry (shares already closed included).
     `daily_loss` is of today's change: open positions since the session's first mark (since entry when opened today) plus
-    what exits of today have realised; it is kept across restarts.
+    what exits of today have realised; it is kept across restarts. `name`: the one underlying (in capitals) that they hold
+    for, before those of every underlying.
     """
 
     scope: Scope
     max_loss: Paise | None = None
     max_profit: Paise | None = None
     daily_loss: Paise | None = None
+    name: str = ""

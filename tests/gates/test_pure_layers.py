@@ -6,7 +6,15 @@ import pytest
 
 from tests.gates.project import imported_names, python_files, read
 
-PURE = ("core/model", "core/dhan", "core/exits", "core/position_cache_manager.py", "core/pricing", "strategies")
+PURE = (
+    "core/model",
+    "core/dhan",
+    "core/exits",
+    "core/position_cache_manager.py",
+    "core/position_tally.py",
+    "core/pricing",
+    "strategies",
+)
 
 FORBIDDEN = (
     "aiohttp",
