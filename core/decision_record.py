@@ -56,7 +56,7 @@ def record_of(sighting: Sighting, kind: Kind, utc_ns: int, skipped: int = 0) -> 
         "days_to_expiry": facts.days,
         "not_judged": found.hindrance or None,
         "blind_spot": sighting.blind_spot or None,
-        "legs": [_leg(leg) for leg in found.legs],
+        "legs": [leg_line(leg) for leg in found.legs],
         "rules": [_rule(rule) for rule in found.rules],
         "fired": None if sighting.signal is None else _signal(sighting.signal),
         "skipped": skipped,
@@ -67,7 +67,8 @@ def iso(utc_ns: int) -> str:
     return ist_datetime(utc_ns).isoformat(timespec="milliseconds")
 
 
-def _leg(compared: LegCompared) -> dict[str, object]:
+def leg_line(compared: LegCompared) -> dict[str, object]:
+    """A leg and the quote that it was judged by."""
     leg, quote = compared.seen.leg, compared.seen.quote
     trade = None if quote is None or quote.exchange_time is None else quote.exchange_time * NS_PER_S
     return {

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from core.exit_records import in_rupees, line_of
+from core.decision_record import leg_line
+from core.exit_records import compared, in_rupees, line_of
+from core.model.exit_levels import UNITS, Rule, Unit
 from core.model.session_time import ist_datetime
 
 if TYPE_CHECKING:
+    from core.exits.payoff import Payoff
     from core.model.position import Leg
-    from core.monitor_view import MonitorView, PositionView
+    from core.monitor_view import MonitorView, PlannedOrder, PositionView, RuleLine, Shocks
+
+PERCENT: Final = 100
+UNIT_WORDS: Final = {Unit.PAISE: "rupees", Unit.DAYS: "days", Unit.TEN_THOUSANDTHS: "number", Unit.NONE: None}
 
 
 def document(view: MonitorView, *, with_plan: bool) -> str:
@@ -50,32 +56,105 @@ def _position(view: PositionView, *, with_plan: bool) -> dict[str, object]:
     }
     if not with_plan:
         return content
-    levels = view.levels
-    return content | {
+    return content | _plan(view)
+
+
+def _plan(view: PositionView) -> dict[str, object]:
+    levels, plan = view.levels, view.plan
+    content: dict[str, object] = {
         "max_profit": None if levels is None else in_rupees(levels.max_profit),
         "max_loss": None if levels is None else in_rupees(levels.max_loss),
         "notes": [] if levels is None else list(levels.notes),
-        "rules": [
-            {
-                "rule": line.rule,
-                "level": line.level,
-                "pnl": in_rupees(line.pnl),
-                "price": in_rupees(line.price),
-                "source": line.source,
-            }
-            for line in view.rules
-        ],
-        "orders": [
-            {
-                "phase": order.phase,
-                "side": order.side,
-                "quantity": order.quantity,
-                "symbol": order.symbol,
-                "limit": in_rupees(order.limit),
-            }
-            for order in view.orders
-        ],
+        "rules": [] if plan is None else [_rule(line) for line in plan.rules],
+        "orders": [_order(order) for order in view.orders],
     }
+    if plan is None:
+        return content
+    return content | {
+        "realised": in_rupees(plan.realised),
+        "payoff": _payoff(plan.payoff),
+        "underlying_price": in_rupees(plan.underlying_price),
+        "underlying": plan.underlying,
+        "shares": [
+            {
+                "action": share.action,
+                "problem": share.problem or None,
+                "orders": [_order(each) for each in share.orders],
+            }
+            for share in plan.shares
+        ],
+        "greeks": _greeks(plan.shocks),
+        "shocks": [
+            {
+                "spot_percent": each.spot_percent,
+                "volatility_percent": each.volatility_percent,
+                "pnl": None if each.pnl is None else in_rupees(each.pnl + plan.realised),
+            }
+            for each in plan.shocks.grid
+        ],
+        "shocks_problem": plan.shocks.problem or None,
+        "quotes": [leg_line(each) for each in plan.legs],
+    }
+
+
+def _rule(line: RuleLine) -> dict[str, object]:
+    rule = Rule(line.rule)
+    return {
+        "rule": line.rule,
+        "level": line.level,
+        "pnl": in_rupees(line.pnl),
+        "price": in_rupees(line.price),
+        "source": line.source,
+        "threshold": compared(rule, line.threshold),
+        "observed": compared(rule, line.observed),
+        "unit": UNIT_WORDS[UNITS.get(rule, Unit.PAISE)],
+        "state": line.state,
+        "now": line.now,
+        "action": line.action,
+        "closes": line.closes,
+        "note": line.note,
+    }
+
+
+def _order(order: PlannedOrder) -> dict[str, object]:
+    return {
+        "phase": order.phase,
+        "side": order.side,
+        "quantity": order.quantity,
+        "symbol": order.symbol,
+        "limit": in_rupees(order.limit),
+        "lots": order.quantity / order.lot,
+    }
+
+
+def _payoff(payoff: Payoff) -> dict[str, object]:
+    breakevens = payoff.breakevens
+    return {
+        "max_profit": in_rupees(payoff.max_profit),
+        "max_loss": in_rupees(payoff.max_loss),
+        "is_profit_unlimited": payoff.is_profit_unlimited,
+        "is_loss_unlimited": payoff.is_loss_unlimited,
+        "breakevens": None if breakevens is None else [in_rupees(each) for each in breakevens],
+        "note": payoff.note or None,
+        "assumption": payoff.assumption or None,
+    }
+
+
+def _greeks(shocks: Shocks) -> dict[str, object]:
+    """Delta in units of the underlying, gamma for a rupee, theta and vega in rupees, volatility in per cent a year."""
+    greeks = shocks.greeks
+    return {
+        "delta": None if greeks is None else greeks.delta,
+        "gamma": None if greeks is None else greeks.gamma,
+        "theta_per_day": None if greeks is None else _rounded(greeks.theta),
+        "vega_per_point": None if greeks is None else _rounded(greeks.vega),
+        "implied_volatility": None if greeks is None or greeks.iv is None else PERCENT * greeks.iv,
+        "problem": shocks.problem or None,
+    }
+
+
+def _rounded(paise: float | None) -> float | None:
+    return None if paise is None else in_rupees(round(paise))
 
 
 def _leg(leg: Leg) -> dict[str, object]:

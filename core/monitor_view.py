@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from core.exits.explain_comparisons import LegCompared
+    from core.exits.payoff import Payoff
+    from core.exits.position_greeks import PositionGreeks, Shock
     from core.model.commands import Alert
     from core.model.exit_levels import Action, ExitLevels, Urgency
     from core.model.money import Paise
@@ -17,9 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """One rule in force, for `--plan`: `pnl` (paise) at which it fires now, None for calendar and clock rules.
+    """One level in force, for `--plan`: `pnl` (paise) at which it fires now, None when no P&L makes it fire now.
 
-    `price` in paise is given for one-leg positions only.
+    `price` in paise is given for one-leg positions only. `threshold` and `observed` count in the rule's unit
+    (`exit_levels.UNITS`), None where there is no number. `now` says how far away it is or what it waits for, `state` is a
+    `State` of `explain_comparisons`, `closes` what it would close.
     """
 
     rule: str
@@ -27,22 +32,71 @@ class RuleLine:
     pnl: Paise | None
     price: Paise | None
     source: str
+    now: str = ""
+    state: str = ""
+    note: str = ""
+    action: str = ""
+    closes: str = ""
+    threshold: int | None = None
+    observed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedOrder:
-    """One order that an exit would send: phase 1 buys shorts back, phase 2 sells longs. `limit` paise, None without a price."""
+    """One order that an exit would send: phase 1 buys shorts back, phase 2 sells longs. `limit` paise, None without a price.
+
+    `quantity` and `lot` in units.
+    """
 
     phase: int
     side: str
     quantity: int
     symbol: str
     limit: Paise | None
+    lot: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedShare:
+    """What a share ("CLOSE_50%") would send now. `problem`: why it would send nothing, "" when it would."""
+
+    action: str
+    orders: tuple[PlannedOrder, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shocks:
+    """`greeks` and `grid` are None and () where they cannot be computed; `problem` says why. The grid is of the open legs."""
+
+    greeks: PositionGreeks | None
+    grid: tuple[Shock, ...]
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `--plan` knows of a position besides its orders. `realised` is paise, of shares that are closed already.
+
+    `underlying_price` in paise, None while not known; `underlying` says it for a reader.
+    """
+
+    legs: tuple[LegCompared, ...]
+    rules: tuple[RuleLine, ...]
+    payoff: Payoff
+    realised: Paise
+    underlying_price: Paise | None
+    underlying: str
+    shares: tuple[PlannedShare, ...]
+    shocks: Shocks
 
 
 @dataclass(frozen=True, slots=True)
 class PositionView:
-    """One line of the table. `state`: guarded, exiting, halted, exited. Amounts in paise, `pnl` None while unknown."""
+    """One line of the table. `state`: guarded, exiting, halted, exited. Amounts in paise, `pnl` None while unknown.
+
+    `plan` and `orders` are filled for `--plan`.
+    """
 
     position: Position
     levels: ExitLevels | None
@@ -52,8 +106,8 @@ class PositionView:
     action: Action
     urgency: Urgency
     reason: str
-    rules: tuple[RuleLine, ...] = ()
     orders: tuple[PlannedOrder, ...] = ()
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from core.model.money import rupees_text
-from core.view_tables import UNKNOWN, money_text, pnl_text, set_aside_block, table
+from core.model.session_time import NS_PER_MS, NS_PER_S
+from core.plan_figures import greeks_line, payoff_line, shocks_table
+from core.view_tables import UNKNOWN, indented, money_text, pnl_text, set_aside_block, table
 
 if TYPE_CHECKING:
-    from core.model.position import Leg
-    from core.monitor_view import MonitorView, PlannedOrder, PositionView
+    from core.exits.explain_comparisons import LegCompared
+    from core.monitor_view import MonitorView, Plan, PlannedOrder, PlannedShare, PositionView
 
-RULE_HEADERS: Final = ("Rule", "Fires when", "At P&L", "At price", "Level from")
+RULE_HEADERS: Final = ("Rule", "Fires when", "At P&L", "At price", "Now", "Closes", "Level from")
 ORDER_HEADERS: Final = ("Phase", "Order", "Units", "Instrument", "Limit now")
+SHARE_HEADERS: Final = ("Share", *ORDER_HEADERS)
+UNPROTECTED: Final = "NO RULE IS IN FORCE: this position is not protected."
 
 
 def plan(view: MonitorView) -> str:
@@ -26,57 +30,77 @@ def plan(view: MonitorView) -> str:
 
 
 def _position(view: PositionView) -> str:
-    position = view.position
+    position, plan = view.position, view.plan
     pnl = pnl_text(view.pnl, view.pnl_percent)
     state = f"{view.action.value}, {view.urgency.value}: {view.reason}"
     lines = [
-        f"#{position.strategy_id} {position.strategy_name or 'Strategy'} {position.underlying}   P&L {pnl}   {state}",
-        *(f"  {_leg(leg)}" for leg in position.legs),
+        f"#{position.strategy_id} {position.strategy_name or 'Strategy'} {position.underlying}   P&L {pnl}   {state}"
     ]
-    if view.levels is not None:
-        lines.append(
-            f"  Most it can make: {_limit(view.levels.max_profit)}   Most it can lose: {_limit(view.levels.max_loss)}"
-        )
-    lines.append(_indented(_rules(view)))
+    if plan is None:
+        return "\n".join(lines)
+    lines += [f"  {_leg(leg)}" for leg in plan.legs]
+    if plan.realised:
+        lines.append(f"  Of the P&L {rupees_text(plan.realised)} is realised by shares that are closed already.")
+    lines += [
+        f"  {payoff_line(plan.payoff)}",
+        f"  Underlying: {position.underlying} {plan.underlying}",
+        f"  {greeks_line(plan.shocks)}",
+    ]
+    lines.append(indented(_rules(plan)))
     if view.orders:
         rows = [_order_row(order) for order in view.orders]
         lines.append("  A full exit would send, phase by phase (the next phase waits for the fills of the one before):")
-        lines.append(_indented(table(ORDER_HEADERS, rows)))
-    if view.levels is not None:
-        lines.extend(f"  Note: {note}" for note in _notes(view))
+        lines.append(indented(table(ORDER_HEADERS, rows)))
+    if plan.shares:
+        lines.append("  A share would send, of the quantity that the rows say, whatever was closed of it before:")
+        lines.append(indented(table(SHARE_HEADERS, [row for share in plan.shares for row in _share_rows(share)])))
+    lines += ["  P&L if the market moved at this moment:", indented(shocks_table(plan))]
+    lines += [f"  Note: {note}" for note in _notes(view)]
     return "\n".join(lines)
 
 
-def _rules(view: PositionView) -> str:
-    if not view.rules:
-        return "NO RULE IS IN FORCE: this position is not protected."
-    return table(
-        RULE_HEADERS,
-        [
-            (
-                line.rule,
-                line.level,
-                "" if line.pnl is None else rupees_text(line.pnl),
-                "" if line.price is None else rupees_text(line.price),
-                line.source,
-            )
-            for line in view.rules
-        ],
-    )
+def _rules(plan: Plan) -> str:
+    if not plan.rules:
+        return UNPROTECTED
+    rows = [
+        (
+            line.rule,
+            line.level,
+            "" if line.pnl is None else rupees_text(line.pnl),
+            "" if line.price is None else rupees_text(line.price),
+            line.now,
+            line.closes,
+            line.source,
+        )
+        for line in plan.rules
+    ]
+    if all(line.price is None for line in plan.rules):
+        # Only a position of one leg has prices.
+        place = RULE_HEADERS.index("At price")
+        cut = [(*row[:place], *row[place + 1 :]) for row in (RULE_HEADERS, *rows)]
+        return table(cut[0], cut[1:])
+    return table(RULE_HEADERS, rows)
 
 
 def _notes(view: PositionView) -> list[str]:
-    if view.levels is None:
-        return []
-    levels = view.levels
-    each = (levels.stop, levels.trailing, levels.target, levels.dte, levels.theta, levels.square_off)
-    own = [level.note for level in each if level is not None and level.note]
-    return list(dict.fromkeys([*own, *levels.notes]))
+    """How each level was read, then what was read oddly or replaced."""
+    rules = () if view.plan is None else view.plan.rules
+    own = [f"{line.rule}: {line.note}" for line in rules if line.note]
+    return list(dict.fromkeys([*own, *(() if view.levels is None else view.levels.notes)]))
 
 
-def _leg(leg: Leg) -> str:
+def _leg(compared: LegCompared) -> str:
+    leg, seen = compared.seen.leg, compared.seen
     side = "bought" if leg.units > 0 else "sold"
-    return f"{side} {abs(leg.units)} {leg.instrument.symbol} at {money_text(leg.entry)} ({leg.holding})"
+    text = f"{side} {abs(leg.units)} {leg.instrument.symbol} at {money_text(leg.entry)} ({leg.holding})"
+    if seen.quote is None or compared.age_ns is None:
+        return f"{text}, no price yet"
+    judged = f", suspect: {compared.suspect}" if compared.suspect else ""
+    return f"{text}, now {money_text(seen.mark)} ({seen.quote.source.value}, {_age(compared.age_ns)} old{judged})"
+
+
+def _age(age_ns: int) -> str:
+    return f"{age_ns // NS_PER_MS} ms" if age_ns < NS_PER_S else f"{age_ns / NS_PER_S:.1f} s"
 
 
 def _order_row(order: PlannedOrder) -> tuple[str, ...]:
@@ -84,9 +108,7 @@ def _order_row(order: PlannedOrder) -> tuple[str, ...]:
     return (str(order.phase), order.side, str(order.quantity), order.symbol, limit)
 
 
-def _limit(amount: int | None) -> str:
-    return "unlimited or unknown" if amount is None else rupees_text(amount)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+def _share_rows(share: PlannedShare) -> list[tuple[str, ...]]:
+    if share.problem:
+        return [(share.action, "", "", "", share.problem, "")]
+    return [(share.action, *_order_row(order)) for order in share.orders]

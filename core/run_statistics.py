@@ -6,8 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from core.connection_view import connection_of
+from core.exits.explain_around import around_of
 from core.model.session_time import NS_PER_S
 from core.monitor_view import MonitorView, Statistics
+from core.position_plan import PlanSources
 from core.view_builder import exited_view, exiting_views, guarded_view, planned_view
 
 if TYPE_CHECKING:
@@ -23,9 +25,19 @@ def view_of(parts: Parts, started_ns: int) -> MonitorView:
     """The view of this moment. `--plan` gets the rules and the orders too, which cost three times as much."""
     guards = [guard for _, guard in sorted(parts.engine.guards.items())]
     if parts.options.plan:
-        now = parts.timer.now()
-        return _view(parts, started_ns, [planned_view(guard, parts.engine, now) for guard in guards])
+        sources = _plan_sources(parts)
+        return _view(parts, started_ns, [planned_view(guard, sources) for guard in guards])
     return _view(parts, started_ns, [guarded_view(guard) for guard in guards])
+
+
+def _plan_sources(parts: Parts) -> PlanSources:
+    engine = parts.engine
+    return PlanSources(
+        now=parts.timer.now(),
+        ladder=engine.desk.settings.ladder,
+        quote_of=parts.price_cache.quote,
+        around=lambda guard, at_ns: around_of(engine.judges, guard, at_ns),
+    )
 
 
 async def view_in_steps(parts: Parts, started_ns: int) -> MonitorView:

@@ -6,14 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.exits.exit_lifecycle import ExitState
-from core.exits.order_plan import closing_side, limit_price, slice_quantity
 from core.exits.profit_and_loss import days_to_expiry, pnl_percent
 from core.exits.rules import RuleFacts
 from core.exits.time_rules import TIME_RULES
 from core.model.exit_levels import Action, Urgency
-from core.model.money import snap_down, snap_up
 from core.model.session_time import ist_datetime
-from core.monitor_view import PlannedOrder, PositionView, RuleLine
+from core.monitor_view import PositionView
+from core.position_plan import orders_of, plan_of, quotes_of
 
 if TYPE_CHECKING:
     from core.exits.engine import Engine
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from core.model.money import Paise
     from core.model.position import Position
     from core.model.signals import ExitRecord
-    from core.position_cache_manager import BookedPosition
+    from core.position_plan import PlanSources
 
 
 def guarded_view(guard: PositionGuard) -> PositionView:
@@ -42,21 +41,11 @@ def guarded_view(guard: PositionGuard) -> PositionView:
     )
 
 
-def planned_view(guard: PositionGuard, engine: Engine, now: TimePassed) -> PositionView:
-    """The same with its rules, the orders of a full exit, and what the calendar or the clock would close at once."""
-    view = guarded_view(guard)
-    position = view.position
-    rules = tuple(
-        RuleLine(
-            t.rule.value,
-            t.level,
-            t.pnl,
-            one_leg_price(position, t.pnl, is_loss=not t.is_above),
-            "" if t.source is None else t.source.value,
-        )
-        for t in guard.thresholds()
-    )
-    view = replace(view, rules=rules, orders=planned_orders(guard.booked, engine))
+def planned_view(guard: PositionGuard, sources: PlanSources) -> PositionView:
+    """The same with its plan, the orders of a full exit, and what the calendar or the clock would close at once."""
+    now, booked = sources.now, guard.booked
+    orders = orders_of(booked.position, quotes_of(booked), sources.ladder)
+    view = replace(guarded_view(guard), orders=orders, plan=plan_of(guard, sources))
     due = _due_by_time(guard, now) if now.session_open is True else None
     if due is None:
         return view
@@ -109,39 +98,3 @@ def exited_view(record: ExitRecord, position: Position) -> PositionView:
 def _percent(pnl: Paise | None, position: Position) -> float | None:
     share = pnl_percent(pnl, position.net_premium)
     return None if share is None else float(share)
-
-
-def one_leg_price(position: Position, pnl: Paise | None, *, is_loss: bool) -> Paise | None:
-    """The mark (paise per unit) at which a rule on this P&L fires for a one-leg position; None for other positions.
-
-    It is on the tick grid, the first price there at which the P&L is at or below the line for a loss rule, at or above
-    it for a profit rule.
-    """
-    if pnl is None or len(position.legs) != 1:
-        return None
-    leg = position.legs[0]
-    if leg.entry is None:
-        return None
-    # A falling price makes a loss on bought units and a profit on sold ones.
-    fires_falling = is_loss is (leg.units > 0)
-    if fires_falling:
-        return snap_down(leg.entry + pnl // leg.units, leg.instrument.tick)
-    return snap_up(leg.entry - (-pnl // leg.units), leg.instrument.tick)
-
-
-def planned_orders(booked: BookedPosition, engine: Engine) -> tuple[PlannedOrder, ...]:
-    """What an exit would send now: shorts first, in freeze slices, at the first rung of the ladder."""
-    orders = []
-    has_short = any(leg.units < 0 for leg in booked.position.legs)
-    for index, leg in enumerate(booked.position.legs):
-        side = closing_side(leg.units)
-        quote = booked.quote_of(index)
-        ladder = engine.desk.settings.ladder
-        limit = None if quote is None else limit_price(side, quote, leg.instrument, 0, ladder)
-        left = abs(leg.units)
-        while left:
-            quantity = slice_quantity(left, leg.instrument)
-            phase = 2 if has_short and leg.units > 0 else 1
-            orders.append(PlannedOrder(phase, side.value, quantity, leg.instrument.symbol, limit))
-            left -= quantity
-    return tuple(sorted(orders, key=lambda order: order.phase))

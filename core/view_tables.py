@@ -77,6 +77,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return tabulate(rows, headers=headers, tablefmt="outline", disable_numparse=True)
 
 
+def indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
 def headline(view: MonitorView) -> str:
     """Mode, time and the sum of the open positions' P&L; what is unknown is counted, not taken as 0."""
     still_open = [each for each in view.positions if each.state != "exited"]

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from core.model.exit_levels import UNITS, Rule, Unit
-from core.view_tables import UNKNOWN, table
+from core.view_tables import UNKNOWN, indented, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,7 +125,7 @@ def _orders(legs: object) -> str:
         )
         for leg in _dicts(legs)
     ]
-    return _indented(table(ORDER_HEADERS, rows))
+    return indented(table(ORDER_HEADERS, rows))
 
 
 def _ids(ids: object) -> str:
@@ -145,7 +145,7 @@ def _legs(legs: object) -> str:
         )
         for leg in _dicts(legs)
     ]
-    return _indented(table(LEG_HEADERS, rows))
+    return indented(table(LEG_HEADERS, rows))
 
 
 def _rules(rules: object) -> str:
@@ -160,7 +160,7 @@ def _rules(rules: object) -> str:
         )
         for rule in _dicts(rules)
     ]
-    return _indented(table(RULE_HEADERS, rows))
+    return indented(table(RULE_HEADERS, rows))
 
 
 def _amount(rule: Line, name: str) -> str:
@@ -190,7 +190,3 @@ def _dicts(value: object) -> list[Line]:
 
 def _rupees(value: object) -> str:
     return f"₹{value:,.2f}" if isinstance(value, Decimal | int) else UNKNOWN
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())

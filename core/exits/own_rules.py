@@ -37,6 +37,7 @@ class OwnRules:
         self._say = say
         self._asked: dict[int, tuple[PositionGuard, list[OwnRule]]] = {}
         self._told: dict[tuple[int, str], Wish] = {}
+        self._resting: dict[int, dict[str, str]] = {}
         self._from = 0
 
     @property
@@ -52,6 +53,7 @@ class OwnRules:
 
     def gone(self, strategy_id: int) -> None:
         self._asked.pop(strategy_id, None)
+        self._resting.pop(strategy_id, None)
 
     def finished(self, record: ExitRecord) -> None:
         pass
@@ -71,6 +73,7 @@ class OwnRules:
                     continue
                 if isinstance(wish, str):
                     rules.remove(rule)
+                    self._resting.setdefault(facts.position.strategy_id, {})[rule.name] = wish
                     self._tell_failed(rule, facts, wish)
                 elif self._is_new(rule, facts, wish):
                     signals.append(_signal(rule, facts, wish, moment.at_ns))
@@ -85,6 +88,10 @@ class OwnRules:
 
     def remember(self, strategy_id: int, memory: PositionMemory) -> PositionMemory:  # noqa: ARG002  the judges' door
         return memory
+
+    def resting_of(self, strategy_id: int) -> Mapping[str, str]:
+        """Rules that have failed for the position and rest, each with what it was."""
+        return self._resting.get(strategy_id, {})
 
     def _wish(self, rule: OwnRule, facts: PositionFacts) -> Wish | str | None:
         """What the rule wants; a text when it failed."""

@@ -2,13 +2,27 @@
 
 from datetime import date
 
+from core.exits.explain_comparisons import LegCompared
+from core.exits.explain_sighting import LegSeen
+from core.exits.payoff import Payoff
+from core.exits.position_greeks import PositionGreeks, Shock
 from core.model.commands import Alert, Severity
 from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, Urgency
 from core.model.instrument import Instrument, InstrumentKey, Right, Segment
+from core.model.market import Quote
 from core.model.orders import Side
 from core.model.position import Leg, Position, Product
 from core.model.signals import ExitRecord, Latency, LegExecution, Mode
-from core.monitor_view import ConnectionView, MonitorView, PlannedOrder, PositionView, RuleLine, Statistics
+from core.monitor_view import (
+    ConnectionView,
+    MonitorView,
+    Plan,
+    PlannedOrder,
+    PositionView,
+    RuleLine,
+    Shocks,
+    Statistics,
+)
 
 UTC_NS = 1_795_000_000_123_000_000
 CALL = Instrument(
@@ -27,6 +41,26 @@ def position(strategy_id=3359, units=425, entry=5_700):
     return Position(strategy_id, "Long Call", "ASTRAL", (Leg(1, CALL, Product.MARGIN, units, entry),))
 
 
+def planned(**changed):
+    quote = Quote(CALL.key, 5_460, 5_455, 5_465, 425, 425, None, 0)
+    stop = RuleLine(
+        "stop_loss", "P&L ≤ ₹-12,112.50", -1_211_250, 2_850, "category default", "₹11,092.50 away", "nothing",
+        "50 % of max loss", "CLOSE_IMMEDIATELY", "all", -1_211_250, -102_000,
+    )  # fmt: skip
+    greeks = PositionGreeks((), 0.185, 212.5, 0.123456, -45_678.9, 12_345.6)
+    facts = {
+        "legs": (LegCompared(LegSeen(position().legs[0], 5_460, quote, None, is_held=False), 250_000_000, ""),),
+        "rules": (stop,),
+        "payoff": Payoff(None, 2_422_500, breakevens=(155_700,), is_profit_unlimited=True),
+        "realised": 0,
+        "underlying_price": 148_050,
+        "underlying": "₹1,480.50, 0.3 s old",
+        "shares": (),
+        "shocks": Shocks(greeks, tuple(Shock(s, v, 100 * s + v) for v in (-20, 0, 20) for s in (-1, 0, 1)), ""),
+    }
+    return Plan(**(facts | changed))
+
+
 def position_view(strategy_id=3359, **changed):
     facts = {
         "position": position(strategy_id),
@@ -42,8 +76,8 @@ def position_view(strategy_id=3359, **changed):
         "action": Action.MONITOR,
         "urgency": Urgency.NORMAL,
         "reason": "No exit conditions triggered",
-        "rules": (RuleLine("stop_loss", "P&L ≤ ₹-12,112.50", -1_211_250, 2_850, "category default"),),
-        "orders": (PlannedOrder(1, "SELL", 425, "ASTRAL-Jul2025-1500-CE", 5_455),),
+        "orders": (PlannedOrder(1, "SELL", 425, "ASTRAL-Jul2025-1500-CE", 5_455, 425),),
+        "plan": planned(),
     }
     return PositionView(**(facts | changed))
 

@@ -5,33 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.exits.desk_settings import DeskSettings
 from core.exits.engine import Engine
+from core.exits.explain_around import around_of
 from core.exits.guard_settings import GuardSettings
 from core.model import events as ev
-from core.model.exit_levels import Action, ExitLevels, Rule
+from core.model.exit_levels import Action, ExitLevels
 from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
 from core.position_cache_manager import PositionCacheManager
-from core.view_builder import guarded_view, one_leg_price, planned_orders, planned_view
-from tests.unit.exits.builders import Desk, amount, call, days, leg, position, put, quote, trailing
+from core.position_plan import PlanSources, one_leg_price, orders_of, quotes_of
+from core.view_builder import guarded_view, planned_view
+from tests.unit.exits.builders import amount, call, days, leg, position, put, quote
 
 NOON = 1_795_156_200_000_000_000  # 2026-11-20 12:00 IST
-
-
-def fires_at(units, entry, levels, rule, price, peak=None):
-    """Whether a guard that sees this price (paise), and enough time to believe it, fires the rule."""
-    desk = Desk(leg(1, units, entry), levels=levels, peak=peak)
-    for step in range(3):
-        signal = desk.tick(1, price / 100, after=(1 + step) * NS_PER_S)
-        signal = signal or desk.clock(after=NS_PER_S)
-        if signal is not None:
-            return signal.rule is rule
-    return False
 
 
 @given(
@@ -53,29 +43,19 @@ def test_the_printed_price_is_the_first_tick_at_which_the_line_is_reached(units,
     assert not is_reached(price + 5 * towards_entry)
 
 
-@pytest.mark.parametrize("units", [65, -65, 75, -150])
-@pytest.mark.parametrize(
-    ("levels", "rule", "peak"),
-    [
-        (ExitLevels(stop=amount(3_000)), Rule.STOP_LOSS, None),
-        (ExitLevels(target=amount(2_345.67)), Rule.PROFIT_TARGET, None),
-        (ExitLevels(trailing=trailing(1_000, 400)), Rule.TRAILING_STOP, 1_777_77),
-    ],
-)
-def test_the_guard_fires_at_the_printed_price_and_not_a_tick_before(units, levels, rule, peak):
-    desk = Desk(leg(1, units, 100), levels=levels, peak=peak)
-    (threshold,) = desk.guard.thresholds()
-    is_loss = rule is not Rule.PROFIT_TARGET
-    price = one_leg_price(position(leg(1, units, 100)), threshold.pnl, is_loss=is_loss)
-    before = price + (-5 if is_loss is (units < 0) else 5)
-    assert fires_at(units, 100, levels, rule, price, peak)
-    assert not fires_at(units, 100, levels, rule, before, peak)
-
-
 def test_spreads_and_unknown_entries_have_no_single_price():
     assert one_leg_price(position(leg(1, 65, None)), -1, is_loss=True) is None
     assert one_leg_price(position(leg(1, 65, 1), leg(2, -65, 1)), -1, is_loss=True) is None
     assert one_leg_price(position(leg(1, 65, 1)), None, is_loss=True) is None
+
+
+@given(units=st.sampled_from([75, -75]), line=st.integers(-500_00, 500_00), realised=st.integers(-500_00, 500_00))
+def test_what_a_share_has_realised_moves_the_price(units, line, realised):
+    """The P&L that rules compare has it inside: the rest has to make, or lose, only the difference."""
+    held = position(leg(1, units, 1_000))
+    moved = one_leg_price(held, line, is_loss=True, realised=realised)
+    assert moved == one_leg_price(held, line - realised, is_loss=True)
+    assert units * (moved - 1_000_00) + realised <= line
 
 
 def engine():
@@ -87,7 +67,7 @@ def test_planned_orders_sum_to_the_position_in_freeze_slices_shorts_first(units,
     legs = [leg(number, each, 100, lot=65) for number, each in enumerate(units, 1)]
     legs = [replace(each, instrument=replace(each.instrument, freeze_quantity=freeze)) for each in legs]
     one = engine()
-    orders = planned_orders(one.cache.put(position(*legs)), one)
+    orders = orders_of(position(*legs), {}, one.desk.settings.ladder)
     for each in legs:
         own = [order for order in orders if order.symbol == each.instrument.symbol]
         sign = 1 if own[0].side == "SELL" else -1
@@ -103,8 +83,12 @@ def test_a_planned_limit_is_the_first_rung_beyond_the_best_opposite_price():
     one = engine()
     booked = one.cache.put(position(leg(1, -75, 100)))
     one.cache.apply(quote(1, 100, bid=99.95, ask=100.05))
-    (order,) = planned_orders(booked, one)
+    (order,) = orders_of(booked.position, quotes_of(booked), one.desk.settings.ladder)
     assert (order.side, order.limit) == ("BUY", 100_10)
+
+
+def sources(one, now):
+    return PlanSources(now, one.desk.settings.ladder, lambda _: None, lambda g, at: around_of(one.judges, g, at))
 
 
 def guarded(levels, expiry_days):
@@ -123,27 +107,27 @@ def guarded(levels, expiry_days):
 def test_a_plan_says_what_the_calendar_would_close_at_once():
     """The defaults of a category close a weekly option on the day it is bought: the trader must see it before he starts."""
     one, guard, now = guarded(ExitLevels(stop=amount(9_000), dte=days(21)), 4)
-    view = planned_view(guard, one, now)
+    view = planned_view(guard, sources(one, now))
     assert view.action is Action.CLOSE_POSITION
     assert view.reason.startswith("DTE exit: 4 days to expiry ≤ 21")
     assert view.state == "guarded", "a plan begins nothing"
-    assert {line.rule for line in view.rules} == {"stop_loss", "dte_exit"}
+    assert {line.rule for line in view.plan.rules} == {"stop_loss", "dte_exit"}
     assert view.orders
 
 
 def test_a_plan_of_a_position_that_nothing_closes_says_so():
     one, guard, now = guarded(ExitLevels(stop=amount(9_000), dte=days(3)), 4)
-    assert planned_view(guard, one, now).reason == guarded_view(guard).reason == "No exit conditions triggered"
+    assert planned_view(guard, sources(one, now)).reason == guarded_view(guard).reason == "No exit conditions triggered"
 
 
 def test_a_plan_on_a_closed_market_leaves_the_reason_to_the_guard():
     one, guard, now = guarded(ExitLevels(stop=amount(9_000), dte=days(21)), 4)
     closed = replace(now, session_open=False, at_ns=2 * NS_PER_S)
     one.handle(closed)
-    assert "market is closed" in planned_view(guard, one, closed).reason
+    assert "market is closed" in planned_view(guard, sources(one, closed)).reason
 
 
 def test_the_table_of_a_run_carries_no_rules_and_no_orders():
     _, guard, _ = guarded(ExitLevels(stop=amount(9_000)), 4)
     view = guarded_view(guard)
-    assert (view.rules, view.orders) == ((), ())
+    assert (view.plan, view.orders) == (None, ())

@@ -1,0 +1,53 @@
+"""What the judges beside the guards see of one position, for a plan and for the record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.exits.explain_line import NOTHING_AROUND, UNKNOWN, Around, Measured
+from core.exits.greek_desk import GreekDesk
+from core.exits.own_rules import OwnRules
+from core.exits.underlying_watch import UnderlyingWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from core.exits.greek_watched import GreekFigures
+    from core.exits.judges import Judge
+    from core.exits.position_guard import PositionGuard
+    from core.model.special_levels import GreekLevel, UnderlyingLevel
+
+
+def around_of(judges: Iterable[Judge], guard: PositionGuard, at_ns: int) -> Around:
+    """`at_ns` is monotonic. Cheap for a position that has no levels of other judges."""
+    levels = guard.levels
+    if not (levels.underlying or levels.greeks or levels.own_rules):
+        return NOTHING_AROUND
+    strategy_id = guard.booked.position.strategy_id
+    underlying: Mapping[UnderlyingLevel, Measured] = {}
+    greeks: Mapping[GreekLevel, Measured] = {}
+    resting: Mapping[str, str] = {}
+    for judge in judges:
+        match judge:
+            case UnderlyingWatch():
+                seen = judge.sightings_of(strategy_id, at_ns)
+                underlying = {each.level: Measured(each.observed, each.text) for each in seen}
+            case GreekDesk():
+                greeks = _measures(guard, judge.figures_of(strategy_id))
+            case OwnRules():
+                resting = judge.resting_of(strategy_id)
+            case _:
+                pass
+    return Around(underlying, greeks, resting)
+
+
+def _measures(guard: PositionGuard, figures: GreekFigures | None) -> dict[GreekLevel, Measured]:
+    """By level. Where the newest attempt came to nothing, the one before is shown with the reason."""
+    if figures is None:
+        return {}
+    seen = {level: figures.measures.get(level.kind, UNKNOWN) for level in guard.levels.greeks}
+    if not figures.problem:
+        return seen
+    return {
+        level: Measured(each.value, f"{each.text}; not computed now: {figures.problem}") for level, each in seen.items()
+    }

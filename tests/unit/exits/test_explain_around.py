@@ -1,0 +1,104 @@
+"""What the other judges see reaches the lines of a plan."""
+
+from dataclasses import replace
+
+from core.exits.desk_settings import DeskSettings
+from core.exits.engine import Engine
+from core.exits.explain_around import around_of
+from core.exits.explain_line import NOTHING_AROUND
+from core.exits.guard_settings import GuardSettings
+from core.exits.judges import RuleSetup
+from core.model import events as ev
+from core.model.exit_levels import Action, ExitLevels, Rule
+from core.model.instrument import InstrumentKey, Segment
+from core.model.market import Quote
+from core.model.session_time import NS_PER_S
+from core.model.signals import Mode
+from core.model.special_levels import GreekKind, GreekLevel, UnderlyingLevel
+from core.position_cache_manager import PositionCacheManager
+from tests.unit.exits.builders import ROW, amount, call, position, quote
+
+NOON = 1_795_156_200_000_000_000  # 2026-11-20 12:00 IST
+NIFTY = InstrumentKey(Segment.IDX_I, 13)
+ABOVE = UnderlyingLevel(27_000_00, is_above=True, action=Action.CLOSE_POSITION, source=ROW)
+DELTA = GreekLevel(GreekKind.DELTA, 0.9, Action.ADJUST, ROW)
+IV = GreekLevel(GreekKind.IV_UP, 50, Action.ADJUST, ROW)
+
+
+class Broken:
+    name = "broken"
+
+    def judge(self, facts):
+        raise ZeroDivisionError("by hand")
+
+
+class Market:
+    """One bought call on NIFTY, the clock, and the prices of both."""
+
+    def __init__(self, levels):
+        rules = RuleSetup(own_rules={"broken": Broken()})
+        self.engine = Engine(PositionCacheManager(), GuardSettings(), DeskSettings(), Mode.SIMULATION, rules)
+        held = call(1, 75, 26_000, 450)
+        held = replace(held, instrument=replace(held.instrument, underlying_key=NIFTY))
+        self.at = 0
+        self.engine.handle(ev.FeedStateChanged(is_live=True, at_ns=0))
+        self.engine.handle(ev.PositionOpened(position(held), levels, 0))
+
+    def seconds(self, count, *, spot=26_050_00):
+        for _ in range(2 * count):
+            self.at += NS_PER_S // 2
+            self.engine.handle(ev.TimePassed(self.at, NOON + self.at, session_open=True, is_trading_day=True))
+            self.engine.on_quote(quote(1, 450, at=self.at))
+            if spot is not None:
+                self.engine.on_quote(Quote(NIFTY, spot + self.at % 7, None, None, 0, 0, None, self.at))
+
+    def lines(self):
+        guard = self.engine.guards[1]
+        return {line.rule: line for line in guard.thresholds(around_of(self.engine.judges, guard, self.at))}
+
+
+def test_a_position_without_such_levels_has_nothing_around_it():
+    market = Market(ExitLevels(stop=amount(9_000)))
+    assert around_of(market.engine.judges, market.engine.guards[1], 0) is NOTHING_AROUND
+
+
+def test_the_underlying_is_seen_or_it_is_said_why_not():
+    market = Market(ExitLevels(underlying=(ABOVE,)))
+    market.seconds(3, spot=None)
+    line = market.lines()[Rule.UNDERLYING_LEVEL]
+    assert line.observed is None
+    assert line.waits
+    market.seconds(3)
+    line = market.lines()[Rule.UNDERLYING_LEVEL]
+    assert line.observed is not None
+    assert abs(line.observed - 26_050_00) < 10
+    assert line.waits == ""
+
+
+def test_greeks_are_shown_as_they_were_computed_and_why_they_could_not_be():
+    market = Market(ExitLevels(greeks=(DELTA, IV)))
+    assert market.lines()[Rule.GREEKS].waits == "not known", "before the first attempt"
+    market.seconds(1, spot=None)
+    market.seconds(2, spot=None)
+    assert "underlying" in market.lines()[Rule.GREEKS].waits
+    market.seconds(5)
+    guard = market.engine.guards[1]
+    seen = around_of(market.engine.judges, guard, market.at).greeks
+    assert seen.keys() == {DELTA, IV}
+    assert 0.3 < seen[DELTA].value / 10_000 < 0.8
+    assert seen[DELTA].text.startswith("|delta| ")
+    market.at += NS_PER_S
+    market.engine.on_quote(quote(1, 450, at=market.at, book=False))
+    market.engine.handle(ev.TimePassed(market.at, NOON + market.at, session_open=True, is_trading_day=True))
+    again = around_of(market.engine.judges, guard, market.at).greeks[DELTA]
+    assert again.value == seen[DELTA].value
+    assert "not computed now: the quote of NIFTY-1 is suspect" in again.text
+
+
+def test_an_own_rule_that_failed_rests_and_says_so():
+    market = Market(ExitLevels(stop=amount(50_000), own_rules=("broken",)))
+    assert market.lines()[Rule.OWN_RULE].waits == ""
+    market.seconds(3)
+    assert market.lines()[Rule.OWN_RULE].waits == "rests: ZeroDivisionError: by hand"
+    market.engine.handle(ev.PositionGone(1, market.at))
+    assert market.engine.judges[-1].resting_of(1) == {}
