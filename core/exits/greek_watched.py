@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 class GreekFigures(NamedTuple):
     """The newest attempt, at a monotonic time. `problem`: why it came to nothing, "" when it did.
 
-    `greeks`, `moment` and `measures` (ten-thousandths) are of the newest computation, None and {} before the first.
+    `greeks`, `moment` and `measures` (ten-thousandths, by level) are of the newest computation, None and {} before the first.
     """
 
     at_ns: int
     problem: str
     greeks: PositionGreeks | None
     moment: PricingMoment | None
-    measures: Mapping[GreekKind, Measured]
+    measures: Mapping[GreekLevel, Measured]
 
 
 class GreekWatched:
@@ -92,11 +92,11 @@ class GreekWatched:
         legs = zip(booked.position.legs, booked.slots, strict=True)
         value = abs(sum(leg.units * (slot.mark or 0) for leg, slot in legs))
         fired: list[tuple[GreekLevel, Measured]] = []
-        measures: dict[GreekKind, Measured] = {}
+        measures: dict[GreekLevel, Measured] = {}
         problem = ""
         for level in self.guard.levels.greeks:
             seen = measure(level.kind, GreekFacts(greeks, booked.position, value, self.reference_of(level)))
-            measures[level.kind] = seen
+            measures[level] = seen
             if seen.value is None and level.action in CLOSING:
                 problem = problem or seen.text
             if seen.value is None or not is_beyond(level.kind, seen.value, level.in_units):
