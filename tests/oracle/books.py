@@ -1,0 +1,122 @@
+"""Seeded books of positions over a recorded day, as rows of the four tables. Imports nothing of the monitor.
+
+The same seed gives the same book. Contracts are quoted with two sides in the first minutes. No contract is bought by one strategy
+and sold by another: such exits stand in each other's way by design.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+
+from tests.oracle.book import Contract, Leg
+from tests.oracle.market import TICK, Shown, has_book, mark_of
+from tests.oracle.recorded import Recording
+from tests.oracle.row_maker import RowMaker
+from tests.oracle.rows import Tables
+from tests.oracle.shapes import CALENDARS, SINGLES, SPREADS, Shape
+
+MOVED_BY = timedelta(days=28)
+"""What expires on the recorded day is listed so much later: on its last day everything is closed at once, by DTE."""
+
+
+@dataclass(slots=True)
+class Book:
+    """`contracts` by key, as listed for this book."""
+
+    seed: int
+    recording: Recording
+    contracts: dict[str, Contract]
+    tables: Tables = field(default_factory=Tables)
+    signs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def held(self) -> set[str]:
+        return {f"{row['exchange_segment']}:{row['security_id']}" for row in self.tables.trades}
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What the generator knows of the day: each key's first quote with a book, and the prices of the indices."""
+
+    recording: Recording
+    contracts: Mapping[str, Contract]
+    first: Mapping[str, Shown]
+    indices: Mapping[str, Sequence[int]]
+
+
+def know_market(recording: Recording, contracts: Mapping[str, Contract], quotes: Sequence[Shown]) -> Market:
+    first: dict[str, Shown] = {}
+    indices: dict[str, list[int]] = {}
+    for shown in quotes:
+        if shown.key in contracts:
+            if has_book(shown):
+                first.setdefault(shown.key, shown)
+        else:
+            indices.setdefault(shown.key, []).append(shown.last)
+    return Market(recording, contracts, first, indices)
+
+
+def make_book(
+    market: Market, seed: int, positions: int, *, shapes: Sequence[Shape] = SINGLES * 2 + SPREADS + CALENDARS
+) -> Book:
+    chance = random.Random(f"{market.recording.stem} {seed}")
+    day = market.recording.day
+    is_moved = chance.random() < 0.9
+    contracts = {
+        key: replace(each, expiry=_moved(each.expiry, day)) if is_moved else each
+        for key, each in market.contracts.items()
+        if key in market.first
+    }
+    book = Book(seed, market.recording, contracts)
+    maker = RowMaker(chance, day, market.indices, book.tables)
+    number = 0
+    while number < positions:
+        shape = chance.choice(shapes)
+        legs = _legs(chance, market, book, shape, number)
+        if legs is None:
+            continue
+        number += 1
+        for leg in legs:
+            book.signs[leg.key] = 1 if leg.units > 0 else -1
+        maker.add(seed * 100 + number, shape.name, legs)
+    return book
+
+
+def _moved(expiry: date | None, day: date) -> date | None:
+    return day + MOVED_BY if expiry == day else expiry
+
+
+def _legs(chance: random.Random, market: Market, book: Book, shape: Shape, number: int) -> tuple[Leg, ...] | None:
+    """None where the shape finds no contracts, or needs one on the other side than somebody holds it."""
+    underlying = chance.choice(sorted({each.underlying for each in book.contracts.values()}))
+    mine = [each for each in book.contracts.values() if each.underlying == underlying]
+    expiries = sorted({each.expiry for each in mine if each.expiry is not None})
+    if len(expiries) < shape.expiries:
+        return None
+    dates = sorted(chance.sample(expiries, shape.expiries))
+    strikes = sorted({each.strike for each in mine if each.expiry == dates[0]})
+    if len(strikes) < shape.strikes:
+        return None
+    places = sorted(chance.sample(range(len(strikes)), shape.strikes))
+    if places[-1] - places[0] > 4 * shape.strikes:
+        return None
+    lots = chance.choice((1, 1, 2, 3, 4))
+    by_terms = {(each.right, each.strike, each.expiry): each for each in mine}
+    legs = []
+    for at, part in enumerate(shape.parts):
+        contract = by_terms.get((part.right, strikes[places[part.strike]], dates[part.expiry]))
+        if contract is None or book.signs.get(contract.key, part.lots) * part.lots < 0:
+            return None
+        units = part.lots * lots * contract.lot
+        opened = market.recording.day - timedelta(days=chance.randint(0, 5))
+        entry = _entry(chance, market.first[contract.key])
+        legs.append(Leg(book.seed * 1_000 + 10 * number + at, contract, units, entry, opened))
+    return tuple(legs)
+
+
+def _entry(chance: random.Random, shown: Shown) -> int:
+    price = mark_of(shown) * chance.uniform(0.97, 1.03)
+    return max(round(price / TICK) * TICK, TICK)
