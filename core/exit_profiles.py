@@ -1,4 +1,4 @@
-"""Which defaults hold for a strategy: its category's, with the operator's numbers, and the set he chose for it."""
+"""What of the settings reaches the levels: category defaults with the operator's numbers, the chosen set, his overrides."""
 
 from __future__ import annotations
 
@@ -9,32 +9,37 @@ from typing import TYPE_CHECKING
 from core.exits.desk_settings import DeskSettings
 from core.exits.guard_settings import GuardSettings
 from core.exits.order_plan import LadderSettings
+from core.exits.override_text import parse_override
+from core.exits.read_levels import LevelSettings
 from core.model.errors import ConfigurationError
 from core.model.position import Product
+from core.position_book import BookRules, ChosenProfiles
 from core.settings_fields import MarketHours
+from strategies.own_rules import OWN_RULES
 from strategies.profiles import NAMED_PROFILES, category_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from core.model.profile import Profile
     from core.settings import Settings
 
 
-def profiles_by(settings: Settings) -> Callable[[int, str, str], tuple[Profile, Profile | None]]:
-    """(strategy id, name, stored type) → (category defaults, chosen set or None).
+def profiles_by(settings: Settings) -> Callable[[int, str, str, str], ChosenProfiles]:
+    """(strategy id, name, stored type, set named in the rows) → the category's defaults and the chosen set.
+
+    EXIT_PROFILE_<id> comes before the rows, the rows before DEFAULT_PROFILE. A name in the rows that does not exist is
+    named, and the category holds.
 
     Raises:
-        ConfigurationError: a setting names a set that does not exist.
+        ConfigurationError: a setting names a set that does not exist, or a set an own rule that does not.
     """
     chosen = dict(settings.exit_profiles)
     for name in {settings.default_profile, *chosen.values()} - {None}:
         if name not in NAMED_PROFILES:
-            raise ConfigurationError(
-                f"There is no exit profile {name!r}.", f"Use one of {', '.join(sorted(NAMED_PROFILES))}."
-            )
+            raise ConfigurationError(f"There is no exit profile {name!r}.", f"Use one of {_names(NAMED_PROFILES)}.")
+    _check_own_rules()
 
-    def profiles_of(strategy_id: int, strategy_name: str, strategy_type: str) -> tuple[Profile, Profile | None]:
+    def profiles_of(strategy_id: int, strategy_name: str, strategy_type: str, stored: str) -> ChosenProfiles:
         profile = category_profile(strategy_name, strategy_type)
         numbers = settings.category_defaults(profile.name)
         category = replace(
@@ -43,15 +48,57 @@ def profiles_by(settings: Settings) -> Callable[[int, str, str], tuple[Profile, 
             stop_percent=numbers.stop_percent,
             dte_days=numbers.dte_days,
         )
-        name = chosen.get(strategy_id, settings.default_profile)
-        return category, None if name is None else NAMED_PROFILES[name]
+        name = chosen.get(strategy_id) or stored.lower() or settings.default_profile
+        if name is None:
+            return ChosenProfiles(category)
+        if name not in NAMED_PROFILES:
+            expected = f"expected one of {_names(NAMED_PROFILES)}"
+            return ChosenProfiles(category, None, f"exit_profile {name[:40]!r} in the rows is not known: {expected}")
+        return ChosenProfiles(category, NAMED_PROFILES[name])
 
     return profiles_of
 
 
+def _check_own_rules() -> None:
+    for name, profile in NAMED_PROFILES.items():
+        for rule in profile.own_rules:
+            if rule not in OWN_RULES:
+                raise ConfigurationError(
+                    f"Exit profile {name} names an own rule {rule!r}, which strategies/own_rules.py does not have.",
+                    f"Add it to OWN_RULES there, or use one of {_names(OWN_RULES) or 'none'}.",
+                )
+
+
+def _names(named: Iterable[str]) -> str:
+    return ", ".join(sorted(named))
+
+
+def book_rules(settings: Settings, only: frozenset[int] | None = None) -> BookRules:
+    """How the rows are read by these settings. Raises ConfigurationError as `profiles_by`."""
+    return BookRules(
+        profiles_by(settings),
+        only,
+        LevelSettings(
+            square_off=square_off_times(settings),
+            trailing_percent=settings.exit_trailing_distance_percent,
+            adjust_first=settings.exit_adjust_first_percent or None,
+            adjust_last=settings.exit_adjust_last_percent,
+            holding_days=settings.exit_longest_holding_days,
+            technical=settings.technical_levels,
+        ),
+        {strategy_id: parse_override(text) for strategy_id, text in settings.exit_overrides.items()},
+        settings.dhan_client_id,
+    )
+
+
 def square_off_times(settings: Settings) -> dict[Product, time]:
-    at = settings.square_off_intraday
-    return {} if at is None else {Product.INTRADAY: at}
+    times = {
+        Product.INTRADAY: settings.square_off_intraday,
+        Product.MARGIN: settings.square_off_margin,
+        Product.CNC: settings.square_off_cnc,
+        Product.MTF: settings.square_off_mtf,
+    }
+    return {product: at for product, at in times.items() if at is not None}
 
 
 def guard_settings(settings: Settings) -> GuardSettings:
@@ -61,6 +108,7 @@ def guard_settings(settings: Settings) -> GuardSettings:
         stop_confirm_max_ms=settings.stop_confirm_max_ms,
         hard_stop_multiple=settings.hard_stop_multiple,
         leg_settle_ms=settings.leg_settle_ms,
+        underlying_still_s=settings.underlying_still_s,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from core.model.session_time import NS_PER_S
-from core.model.trade_rows import LevelRow, RiskRow
+from core.model.trade_rows import LevelRow, MonitoringRow, PlannedLeg, RiskRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GRACE_NS: Final = int(2.5 * NS_PER_S)
 """How long the last rows hold. An edit is live within 5 s, so this must be shorter."""
 
-_Row = TypeVar("_Row", LevelRow, RiskRow)
+_Row = TypeVar("_Row", LevelRow, RiskRow, MonitoringRow, PlannedLeg)
 
 
 class _Memory(Generic[_Row]):
@@ -60,15 +60,24 @@ class LevelMemory:
     def __init__(self) -> None:
         self._levels: _Memory[LevelRow] = _Memory()
         self._risks: _Memory[RiskRow] = _Memory()
+        self._monitoring: _Memory[MonitoringRow] = _Memory()
+        self._details: _Memory[PlannedLeg] = _Memory()
 
     def settled(self, snapshot: Snapshot, now_ns: int) -> tuple[Snapshot, frozenset[int]]:
-        """The snapshot with the rows that hold, and the strategies that have lost theirs for good: defaults hold there now."""
+        """The snapshot with the rows that hold, and the strategies whose level or risk rows are gone for good.
+
+        Defaults hold there now. What strategy_monitoring and strategy_details say has no default, so nobody is told of those.
+        """
         strategies = frozenset(trade.strategy_id for trade in snapshot.trades)
         levels, without_levels = self._levels.settled(snapshot.levels, strategies, now_ns)
         risks, without_risks = self._risks.settled(snapshot.risks, strategies, now_ns)
-        return replace(snapshot, levels=levels, risks=risks), frozenset(without_levels | without_risks)
+        monitoring, _ = self._monitoring.settled(snapshot.monitoring, strategies, now_ns)
+        details, _ = self._details.settled(snapshot.details, strategies, now_ns)
+        settled = replace(snapshot, levels=levels, risks=risks, monitoring=monitoring, details=details)
+        return settled, frozenset(without_levels | without_risks)
 
     def due_ns(self) -> int | None:
         """When the rows must be looked at again; None while nothing is missing."""
-        gone = [*self._levels.gone_ns, *self._risks.gone_ns]
+        memories = (self._levels, self._risks, self._monitoring, self._details)
+        gone = [since for memory in memories for since in memory.gone_ns]
         return min(gone) + GRACE_NS if gone else None

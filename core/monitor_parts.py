@@ -11,7 +11,7 @@ from core.brokers.paper_broker import PaperBroker
 from core.clock import SystemClock, boot_ns
 from core.decision_log import decision_log
 from core.exit_journal import ExitJournal
-from core.exit_profiles import desk_settings, guard_settings, profiles_by, square_off_times
+from core.exit_profiles import book_rules, desk_settings, guard_settings
 from core.exit_records import FILE_NAME, ExitRecords
 from core.exit_runner import ExitRunner
 from core.exits.engine import Engine
@@ -26,11 +26,12 @@ from core.model.events import FeedStateChanged, LoopStalled, PricesDoubted
 from core.model.signals import Mode
 from core.options import VERSION
 from core.order_update_stream import OrderStreamLogin, OrderStreamSettings, OrderUpdateStream
-from core.position_book import BookRules
 from core.position_cache_manager import PositionCacheManager
 from core.price_cache import PriceCache
 from core.price_parts import PriceDoors, PriceParts, build_price_parts
+from core.recording.live import monitor_recording
 from core.settings import MarketHours, validate_account, validate_live
+from core.settings_limits import scope_limits
 from core.sleep_fence import SleepFence
 from core.trades_source import TradesSource, trades_source
 from core.trading_sessions import sessions_of
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from core.model.memory import PositionMemory
     from core.model.position import Position
     from core.options import Options
+    from core.recording.live import MonitorRecording
     from core.settings import Settings
     from core.settings_sources import TokenSource
     from core.stores.base import TradeStore
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Parts:
-    """`paper` is the account of simulation mode, None in the others. `decisions` is None where nothing is recorded."""
+    """`paper` is the account of simulation mode, None in the others. `decisions`, `recording`: None where nothing is recorded."""
 
     mode: Mode
     options: Options
@@ -81,6 +83,7 @@ class Parts:
     memory: MemoryKeeper
     keeper: BookKeeper
     decisions: DecisionLog | None
+    recording: MonitorRecording | None
 
     def subscribe(self) -> None:
         """Make the prices wanted those that some position needs. Cheap when nothing has changed."""
@@ -125,7 +128,7 @@ def check_settings(options: Options, settings: Settings) -> None:
             "DHAN_ACCESS_TOKEN is not set, and this run makes none: only --execute does.",
             "Put one into .env or the file of DHAN_ACCESS_TOKEN_FILE, or set DHAN_MINT_TOKENS=always where no live monitor runs.",
         )
-    profiles_by(settings)
+    book_rules(settings)
 
 
 def build_parts(
@@ -138,8 +141,12 @@ def build_parts(
     """Make every part and join them; nothing is opened or connected yet."""
     check_settings(options, settings)
     mode = options.mode
-    price_cache, cache = PriceCache(), PositionCacheManager()
-    engine = Engine(cache, guard_settings(settings), desk_settings(settings), mode, RuleSetup(own_rules=OWN_RULES))
+    recording = None if options.prints_once else monitor_recording(settings, VERSION, clock)
+    price_cache = PriceCache() if recording is None else recording.price_cache
+    cache = PositionCacheManager()
+    new_engine = Engine if recording is None else recording.engine
+    rules = RuleSetup(scope_limits(settings), OWN_RULES)
+    engine = new_engine(cache, guard_settings(settings), desk_settings(settings), mode, rules)
     calendar = AlwaysOpen() if settings.market_hours is MarketHours.ALWAYS else _calendar(settings)
 
     def say(alert: Alert) -> None:
@@ -160,7 +167,7 @@ def build_parts(
         clock=clock,
         spawn=spawn,
     )
-    doors = PriceDoors(settings, account, runner, cache, _quote_sink(runner, paper), _state_sink(runner))
+    doors = PriceDoors(settings, account, runner, cache, _quote_sink(runner, paper), _state_sink(runner), recording)
     prices = build_price_parts(price_cache, doors, use_websocket=options.use_websocket)
     prices.fetcher.on_token_error = lambda text: token.doubt(text, token.token())
     runner.ask_prices = prices.fetcher.ask
@@ -173,7 +180,7 @@ def build_parts(
         source=source,
         runner=runner,
         clock=clock,
-        rules=_book_rules(options, settings),
+        rules=book_rules(settings, options.positions),
         memories=memories,
     )
     keeper.on_positions = _paper_holder(paper)
@@ -185,7 +192,7 @@ def build_parts(
     updates = None if mode is Mode.SIMULATION else _order_updates(settings, account, runner, say)
     parts = Parts(
         mode, options, settings, clock, calendar, token, trades, market, paper, prices, cache, engine, journal, records,
-        runner, updates, timer, source, memory, keeper, decisions,
+        runner, updates, timer, source, memory, keeper, decisions, recording,
     )  # fmt: skip
     keeper.on_read = parts.subscribe
     _join_token(parts)
@@ -202,16 +209,6 @@ def _instruments(settings: Settings, clock: Clock, say: Callable[[Alert], None])
     source = InstrumentSource(settings.dhan_instruments, settings.state_dir, clock, max_age_days=max_age_days)
     source.on_problem = lambda text: say(Alert(Severity.WARNING, "instrument master", text))
     return source
-
-
-def _book_rules(options: Options, settings: Settings) -> BookRules:
-    return BookRules(
-        profiles_by(settings),
-        options.positions,
-        square_off_times(settings),
-        settings.exit_trailing_distance_percent,
-        settings.dhan_client_id,
-    )
 
 
 def _boot_ns_of(clock: Clock) -> Callable[[], int] | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from datetime import date, time
+from datetime import date
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from core.exits.read_levels import TRAILING_PERCENT, LevelInputs, read_levels
+from core.exits.read_levels import LevelInputs, LevelSettings, read_levels
 from core.model.errors import RowError
 from core.model.instrument import InstrumentKey, Right, Segment
 from core.model.money import paise_from_text, rupees_text
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from core.model.exit_levels import ExitLevels
     from core.model.instrument import Instrument
     from core.model.money import Paise
+    from core.model.override import Override
     from core.model.profile import Profile
-    from core.model.trade_rows import LevelRow, TradeRow
+    from core.model.trade_rows import LevelRow, MonitoringRow, PlannedLeg, RiskRow, StrategyRow, TradeRow
     from core.stores.base import Snapshot
 
 LACKING: Final = "a row of it is set aside: P&L, levels and exit are those of the other legs only"
@@ -56,17 +57,26 @@ class Book:
     set_aside: tuple[RowError, ...]
 
 
+class ChosenProfiles(NamedTuple):
+    """The category's defaults, the set chosen for the strategy (None: none), and what is odd about the choice ("": nothing)."""
+
+    category: Profile
+    profile: Profile | None = None
+    problem: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class BookRules:
     """How rows are read. `only` keeps these strategy ids, None all. Rows of another `account` are set aside.
 
-    `profiles_of` gets strategy id, strategy name and stored type, and gives the category's defaults and the chosen set.
+    `profiles_of` gets strategy id, strategy name, stored type, and the set that the rows name ("" none). `overrides` are
+    the operator's own levels by strategy id.
     """
 
-    profiles_of: Callable[[int, str, str], tuple[Profile, Profile | None]]
+    profiles_of: Callable[[int, str, str, str], ChosenProfiles]
     only: frozenset[int] | None = None
-    square_off: Mapping[Product, time] = field(default_factory=dict)
-    trailing_percent: float = TRAILING_PERCENT
+    levels: LevelSettings = field(default_factory=LevelSettings)
+    overrides: Mapping[int, Override] = field(default_factory=dict)
     account: str | None = None
 
 
@@ -149,30 +159,64 @@ def _keep_last_good(
     return kept
 
 
+_Row = TypeVar("_Row", "LevelRow", "PlannedLeg")
+
+
+def _by_strategy(rows: Iterable[_Row]) -> dict[int, list[_Row]]:
+    found: dict[int, list[_Row]] = defaultdict(list)
+    for row in rows:
+        found[row.strategy_id].append(row)
+    return found
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The rows beside the trades, by strategy id."""
+
+    strategies: dict[int, StrategyRow]
+    risks: dict[int, RiskRow]
+    levels: dict[int, list[LevelRow]]
+    monitoring: dict[int, MonitoringRow]
+    planned: dict[int, list[PlannedLeg]]
+
+
 def _with_levels(snapshot: Snapshot, groups: dict[int, _Group], rules: BookRules) -> tuple[BookedPosition, ...]:
-    strategies = {row.strategy_id: row for row in snapshot.strategies}
-    risks = {row.strategy_id: row for row in snapshot.risks}
-    levels: dict[int, list[LevelRow]] = defaultdict(list)
-    for level in snapshot.levels:
-        levels[level.strategy_id].append(level)
+    rows = _Rows(
+        {row.strategy_id: row for row in snapshot.strategies},
+        {row.strategy_id: row for row in snapshot.risks},
+        _by_strategy(snapshot.levels),
+        {row.strategy_id: row for row in snapshot.monitoring},
+        _by_strategy(snapshot.details),
+    )
     booked = []
     for strategy_id, group in groups.items():
-        strategy = strategies.get(strategy_id)
+        strategy = rows.strategies.get(strategy_id)
         name = group.name or (strategy.strategy_name if strategy else "") or f"strategy {strategy_id}"
         legs = tuple(sorted(group.legs, key=lambda leg: leg.row_id))
         position = Position(strategy_id, name, group.underlying, legs)
-        category, profile = rules.profiles_of(strategy_id, name, strategy.strategy_type if strategy else "")
-        inputs = LevelInputs(
-            position,
-            category,
-            risks.get(strategy_id),
-            tuple(levels[strategy_id]),
-            profile,
-            square_off=rules.square_off,
-            trailing_percent=rules.trailing_percent,
-        )
-        booked.append(BookedPosition(position, read_levels(inputs)))
+        booked.append(BookedPosition(position, read_levels(_inputs(position, strategy, rows, rules))))
     return tuple(booked)
+
+
+def _inputs(position: Position, strategy: StrategyRow | None, rows: _Rows, rules: BookRules) -> LevelInputs:
+    strategy_id, risk = position.strategy_id, rows.risks.get(position.strategy_id)
+    # A set chosen beside the levels is nearer to them than one chosen beside the name.
+    stored = (risk.exit_profile if risk else "") or (strategy.exit_profile if strategy else "")
+    kind = strategy.strategy_type if strategy else ""
+    chosen = rules.profiles_of(strategy_id, position.strategy_name, kind, stored)
+    return LevelInputs(
+        position,
+        chosen.category,
+        risk,
+        tuple(rows.levels.get(strategy_id, ())),
+        chosen.profile,
+        override=rules.overrides.get(strategy_id),
+        settings=rules.levels,
+        monitoring=rows.monitoring.get(strategy_id),
+        planned=tuple(rows.planned.get(strategy_id, ())),
+        spot=strategy.spot_price if strategy else None,
+        notes=(chosen.problem,) if chosen.problem else (),
+    )
 
 
 def _check_account(row: TradeRow, account: str | None) -> None:

@@ -12,7 +12,9 @@ from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.model.errors import ConfigurationError
-from core.settings_fields import ROOT, ExitOptions, LogFormat, LogLevel, MarketHours, OrderOptions, PlaceOptions
+from core.settings_exits import ExitOptions
+from core.settings_fields import ROOT, LogFormat, LogLevel, MarketHours, OrderOptions, PlaceOptions
+from core.settings_limits import LimitOptions
 from core.settings_sources import gather
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 ENV_FILE: Final = ROOT / ".env"
+_OF_ONE_STRATEGY: Final = {"exit_profiles": "EXIT_PROFILE_", "exit_overrides": "EXIT_OVERRIDE_"}
+"""Options with one variable for each strategy id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class CategoryDefaults:
     dte_days: int
 
 
-class Settings(PlaceOptions, ExitOptions, OrderOptions, BaseSettings):
+class Settings(PlaceOptions, ExitOptions, LimitOptions, OrderOptions, BaseSettings):
     """All options. Build it with `load_settings`; change one with `model_copy(update=…)`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
@@ -76,6 +80,8 @@ class Settings(PlaceOptions, ExitOptions, OrderOptions, BaseSettings):
             raise ValueError("REDIS_URL and REDIS_HOST are both set")
         if self.order_connect_timeout_s > self.order_timeout_s:
             raise ValueError("ORDER_CONNECT_TIMEOUT_S is longer than ORDER_TIMEOUT_S")
+        if 0 < self.exit_adjust_last_percent <= self.exit_adjust_first_percent:
+            raise ValueError("EXIT_ADJUST_LAST_PERCENT is not more than EXIT_ADJUST_FIRST_PERCENT")
         return self
 
     @property
@@ -150,8 +156,9 @@ def _explained(error: ErrorDetails, values: Mapping[str, object]) -> tuple[str, 
     field = str(error["loc"][0])
     about = Settings.model_fields.get(field)
     meaning = "a valid value" if about is None else about.description
-    variable = f"EXIT_PROFILE_{error['loc'][1]}" if field == "exit_profiles" else field.upper()
-    given = error["input"] if field == "exit_profiles" else values.get(field)
+    of_one = _OF_ONE_STRATEGY.get(field)
+    variable = field.upper() if of_one is None else f"{of_one}{error['loc'][1]}"
+    given = values.get(field) if of_one is None else error["input"]
     is_secret = about is not None and "Secret" in str(about.annotation)
     received = "" if is_secret else f" (it is {_without_login(str(given))[:60]!r})"
     return f"{variable}: {problem[:1].lower()}{problem[1:]}{received}.", f"Set {variable} to {meaning}."

@@ -195,6 +195,8 @@ class PlaceOptions(BaseModel):
     supabase_strategies_table: SqlName = Field("strategies", description="a table name")
     supabase_risks_table: SqlName = Field("strategy_risk_management", description="a table name")
     supabase_levels_table: SqlName = Field("strategy_exit_levels", description="a table name")
+    supabase_monitoring_table: SqlName = Field("strategy_monitoring", description="a table name")
+    supabase_details_table: SqlName = Field("strategy_details", description="a table name")
     supabase_timeout_s: Annotated[float, Field(ge=1, le=30, allow_inf_nan=False)] = Field(
         5.0, description="seconds for one request, 1 to 30"
     )
@@ -216,6 +218,7 @@ class PlaceOptions(BaseModel):
     )
     state_dir: LocalPath = Field(ROOT / "logs", description="a folder on a local disk that only this monitor uses")
     log_dir: LocalPath = Field(ROOT / "logs", description="a folder")
+    record_dir: LocalPath | None = Field(None, description="a folder for recordings of the feed, or leave it out")
     market_hours: Annotated[MarketHours, BeforeValidator(_lower)] = Field(
         MarketHours.CALENDAR, description="calendar or always"
     )
@@ -230,41 +233,6 @@ class PlaceOptions(BaseModel):
         LogLevel.INFO, description="DEBUG, INFO, WARNING or ERROR"
     )
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(LogFormat.TEXT, description="text or json")
-
-
-class ExitOptions(BaseModel):
-    """When a quote is believed, when an exit fires, and the defaults where the database has no level."""
-
-    mark_stale_s: Seconds = Field(5.0, description="seconds without data after which a price counts as stale")
-    quiet_verify_s: Seconds = Field(30.0, description="seconds after which a quiet price is verified over REST")
-    stop_confirm_max_ms: Milliseconds = Field(1_000, description="milliseconds a suspect breach may wait")
-    hard_stop_multiple: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = Field(
-        1.5, description="a multiple of the stop, at least 1"
-    )
-    leg_settle_ms: Milliseconds = Field(100, description="milliseconds for the legs of a spread to settle")
-    square_off_intraday: ClockTime | None = Field(None, description="a clock time hh:mm[:ss] (IST), or leave it out")
-    default_profile: Profile | None = Field(None, description="the name of a profile in strategies/")
-    exit_profiles: dict[int, Profile] = Field(default_factory=dict, description="the name of a profile in strategies/")
-
-    exit_directional_target_percent: Percent = Field(50.0, description="percent of the maximum profit")
-    exit_directional_stop_percent: Percent = Field(50.0, description="percent of the maximum loss")
-    exit_directional_dte_days: Days = Field(7, description="days to expiry")
-    exit_neutral_target_percent: Percent = Field(25.0, description="percent of the maximum profit")
-    exit_neutral_stop_percent: Percent = Field(50.0, description="percent of the maximum loss")
-    exit_neutral_dte_days: Days = Field(21, description="days to expiry")
-    exit_advanced_target_percent: Percent = Field(25.0, description="percent of the maximum profit")
-    exit_advanced_stop_percent: Percent = Field(50.0, description="percent of the maximum loss")
-    exit_advanced_dte_days: Days = Field(21, description="days to expiry")
-    exit_volatility_target_percent: Percent = Field(75.0, description="percent of the maximum profit")
-    exit_volatility_stop_percent: Percent = Field(50.0, description="percent of the premium")
-    exit_volatility_dte_days: Days = Field(10, description="days to expiry")
-    exit_income_target_percent: Percent = Field(50.0, description="percent of the credit")
-    exit_income_stop_percent: Percent = Field(200.0, description="percent of the credit")
-    exit_income_dte_days: Days = Field(21, description="days to expiry")
-    exit_trailing_distance_percent: Percent = Field(10.0, description="percent of the maximum profit")
-
-    position_watch_s: Seconds = Field(5.0, description="seconds between reads of the broker's positions")
-    store_poll_ms: Annotated[int, Field(ge=5, le=1_000)] = Field(50, description="milliseconds, 5 to 1000")
 
 
 class OrderOptions(BaseModel):

@@ -52,6 +52,10 @@ PREFIXES: Final = (
     "INTRADAY_",
     "LADDER_",
     "LEG_SETTLE",
+    "LIMIT_ACCOUNT",
+    "LIMIT_PORTFOLIO",
+    "LIMIT_STRATEGY",
+    "LIMIT_UNDERLYING",
     "LIVE_TRADING",
     "LOG_DIR",
     "LOG_FORM",
@@ -73,7 +77,9 @@ PREFIXES: Final = (
     "STOP_CONFIRM",
     "STORE_POLL",
     "SUPABASE_",
+    "TECHNICAL_LE",
     "TRADES_",
+    "UNDERLYING_STILL",
     "WORKING_MAX",
 )
 """A name that begins like one of ours and is not one of ours is a typing error, not a stranger."""
@@ -82,7 +88,8 @@ PREFIXES: Final = (
 _FOREIGN: Final = re.compile(r"STATE_DIRECTORY|REDIS_PORT_.*|REDIS_SERVICE_.*|REDIS_PORT=tcp:.*|SUPABASE_TEST_\w+")
 _TOKEN: Final = "DHAN_ACCESS_TOKEN"  # noqa: S105  the name of an option
 _TOKEN_FILE: Final = f"{_TOKEN}_FILE"
-_PROFILE_OF: Final = re.compile(r"EXIT_PROFILE_(\d{1,18})", re.ASCII)
+_OF_ONE: Final = re.compile(r"(EXIT_PROFILE|EXIT_OVERRIDE)_(\d{1,18})", re.ASCII)
+"""Options of one strategy; their field is the plural and holds one value for each id."""
 _MAX_SECRET_BYTES: Final = 16_384
 _SYSTEMD_MODE: Final = 0o440
 
@@ -95,13 +102,12 @@ def gather(environ: Mapping[str, str], env_file: Path | None, names: Iterable[st
     """
     valid = _valid_names(names)
     values: dict[str, object] = {}
-    profiles: dict[int, str] = {}
+    of_one: dict[str, dict[int, str]] = {}
     from_file = {} if env_file is None else read_env_file(env_file)
     for source, place in ((from_file, f"{env_file}"), (environ, "the environment")):
-        found = _own_values(source, valid, place, profiles)
+        found = _own_values(source, valid, place, of_one)
         values.update(_without_files(found, place, Path(environ.get("CREDENTIALS_DIRECTORY", ""))))
-    if profiles:
-        values["exit_profiles"] = profiles
+    values.update(of_one)
     return values
 
 
@@ -127,14 +133,14 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 def _valid_names(names: Iterable[str]) -> dict[str, tuple[str, int]]:
     """Each accepted name → (the option's own name, its rank: 0 wins)."""
-    valid = {name: (name, 0) for name in names if name != "EXIT_PROFILES"}
+    valid = {name: (name, 0) for name in names if name not in {"EXIT_PROFILES", "EXIT_OVERRIDES"}}
     for own, others in ALIASES.items():
         valid |= {other: (own, rank) for rank, other in enumerate(others, start=1)}
     return valid | {f"{name}_FILE": (f"{name}_FILE", 0) for name in FROM_FILE}
 
 
 def _own_values(
-    source: Mapping[str, str], valid: Mapping[str, tuple[str, int]], place: str, profiles: dict[int, str]
+    source: Mapping[str, str], valid: Mapping[str, tuple[str, int]], place: str, of_one: dict[str, dict[int, str]]
 ) -> dict[str, str]:
     best: dict[str, tuple[int, str]] = {}
     spelling: dict[str, str] = {}
@@ -142,9 +148,9 @@ def _own_values(
         name, value = raw_name.upper(), raw_value.strip()
         if _FOREIGN.fullmatch(name) or _FOREIGN.fullmatch(f"{name}={value}"):
             continue
-        if profile_of := _PROFILE_OF.fullmatch(name):
+        if found := _OF_ONE.fullmatch(name):
             if value:
-                profiles[int(profile_of[1])] = value
+                of_one.setdefault(f"{found[1].lower()}s", {})[int(found[2])] = value
             continue
         if name not in valid:
             _refuse_if_ours(raw_name, valid, place)

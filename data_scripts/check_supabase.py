@@ -29,12 +29,14 @@ from tabulate import tabulate
 from core.clock import SystemClock
 from core.exit_codes import ExitCode
 from core.model.errors import ConfigurationError, StoreError, TransportError
+from core.realtime_changes import WATCHED
 from core.settings import ENV_FILE, load_settings
 from core.stores import supabase_checks as checks
 from core.stores.open_store import supabase_access
 from core.stores.row_closing import CLOSED, OPEN
 from core.stores.row_mirror import TABLES
 from core.stores.rows import TRADES
+from core.stores.schema import OPTIONAL_TABLES
 from core.stores.supabase_checks import Finding
 from core.stores.supabase_columns import Columns, described, wanted, without
 from core.stores.supabase_errors import Meaning, RefusedRequest
@@ -85,7 +87,7 @@ class Check:
         has_lease = await self._judged("lease", self._lease(lease), checks.lease_refused)
         if not has_lease:
             self._add(checks.clock(None))
-        await self._changes([table for table in TABLES if found[table] is not None], lease if has_lease else None)
+        await self._changes([table for table in WATCHED if found[table] is not None], lease if has_lease else None)
         if has_lease:
             await lease.release()
 
@@ -149,7 +151,9 @@ class Check:
             except RefusedRequest as error:
                 absent = error.refusal.column
                 if error.meaning is not Meaning.NO_COLUMN or absent is None:
-                    self._add(checks.table_refused(self._access, table, error.refusal))
+                    is_optional = table in OPTIONAL_TABLES and error.meaning in {Meaning.NO_TABLE, Meaning.DENIED}
+                    refused = checks.optional_table if is_optional else checks.table_refused
+                    self._add(refused(self._access, table, error.refusal))
                     return None
                 fewer = without(columns, absent)
                 if fewer is None:

@@ -32,7 +32,7 @@ from core.brokers.warm_connections import HttpLimits
 from core.clock import SystemClock
 from core.dhan.master_sanity import NIFTY
 from core.exit_codes import ExitCode
-from core.exit_profiles import profiles_by, square_off_times
+from core.exit_profiles import book_rules
 from core.feed_settings import FeedAccess
 from core.instrument_source import InstrumentSource
 from core.market_calendar import TABLE, AlwaysOpen, load_calendar
@@ -40,7 +40,7 @@ from core.model.errors import ConfigurationError, DecodeError, StoreError, Trans
 from core.model.session_time import ist_datetime
 from core.options import Options
 from core.order_update_stream import OrderStreamLogin
-from core.position_book import BookRules, build_book, wanted_keys
+from core.position_book import build_book, wanted_keys
 from core.preflight import READ_ERRORS, AccountFacts, account_findings, alone, clock_and_kill_switch, master_finding
 from core.preflight_checks import Finding, Verdict
 from core.settings import ENV_FILE, MarketHours, load_settings, validate_account, validate_live
@@ -174,13 +174,7 @@ class Preflight:
         snapshot, settings = self._snapshot, self._settings
         if snapshot is None:
             return ()
-        rules = BookRules(
-            profiles_by(settings),
-            None,
-            square_off_times(settings),
-            settings.exit_trailing_distance_percent,
-            settings.dhan_client_id,
-        )
+        rules = book_rules(settings)
         today = ist_datetime(self._clock.utc_ns()).date()
         self._book = book = await asyncio.to_thread(build_book, snapshot, self._instruments, rules, today)
         harmless = position_checks.harmless_rows(snapshot.trades, self._instruments, settings.dhan_client_id, today)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd
 from typing import TYPE_CHECKING, Final
@@ -15,39 +15,63 @@ if TYPE_CHECKING:
     from core.model.money import Paise
     from core.model.position import Position
 
-_TOLERANCE: Final = Fraction(5, 100)
+_TOLERANCE: Final = 20
+"""Two amounts agree when they differ by at most one part in so many of the position's own: 5 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """Multiply a stored amount by `factor` to get the whole position's. `note` says how that was found."""
+    """Multiply a stored amount by `units` / `per` to get the whole position's. `note` says how that was found."""
 
     name: str
-    factor: Fraction
-    note: str
+    units: int
+    per: int
+    note: str = ""
+
+    @property
+    def factor(self) -> Fraction:
+        return Fraction(self.units, self.per)
 
     def rescale(self, stored: float) -> Paise:
-        return round(Fraction(stored) * self.factor)
+        """To the nearest paisa, half to even. In whole numbers: a thousand positions have some ten amounts each."""
+        numerator, denominator = self._exact(stored)
+        whole, rest = divmod(numerator, denominator)
+        return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2))
+
+    def agrees(self, stored: float, own: Paise) -> bool:
+        numerator, denominator = self._exact(stored)
+        return abs(numerator - own * denominator) * _TOLERANCE <= own * denominator
+
+    def _exact(self, stored: float) -> tuple[int, int]:
+        numerator, denominator = stored.as_integer_ratio()
+        return numerator * self.units, denominator * self.per
 
 
 def basis_of(position: Position, pairs: Iterable[tuple[str, float | None, Paise | None]]) -> Basis:
     """The basis of the rows' rupee amounts.
 
     `pairs` are (name, stored amount, the position's own amount) in paise, best evidence first; a pair with a None or
-    a 0 says nothing. One set of the strategy is the legs' units divided by their greatest common divisor: the position
-    is that many units, and that divided by the lot many lots. Where lot and whole are the same it reads "per lot".
+    a 0 says nothing. The first that fits decides; what the others say against it is in the note, with both numbers.
+
+    One set of the strategy is the legs' units divided by their greatest common divisor: the position is that many units,
+    and that divided by the lot many lots. Where lot and whole are the same it reads "per lot".
     """
     units = gcd(*(leg.units for leg in position.legs))
     lot = max((leg.instrument.lot for leg in position.legs), default=1)
-    bases = (("per lot", Fraction(units, lot)), ("per unit", Fraction(units)), ("whole position", Fraction(1)))
-    seen: list[str] = []
+    bases = (Basis("per lot", units, lot), Basis("per unit", units, 1), Basis("whole position", 1, 1))
+    found: Basis | None = None
+    odd: list[str] = []
     for name, stored, own in pairs:
-        if not stored or not own:
+        if not stored or not own or (found is not None and found.agrees(stored, own)):
             continue
-        for basis, factor in bases:
-            if factor and abs(Fraction(stored) * factor - own) <= _TOLERANCE * own:
-                note = f"rupee levels read {basis}: stored {name} {rupees_text(round(stored))}, own {rupees_text(own)}"
-                return Basis(basis, factor, note)
-        seen.append(f"stored {name} {rupees_text(round(stored))} fits no reading of the own {rupees_text(own)}")
-    why = "; ".join(seen) or "nothing to compare with"
-    return Basis("per lot", Fraction(units, lot), f"rupee levels assumed per lot: {why}")
+        fits = next((basis for basis in bases if basis.agrees(stored, own)), None)
+        numbers = f"stored {name} {rupees_text(round(stored))}"
+        if found is None and fits is not None:
+            found = replace(fits, note=f"rupee levels read {fits.name}: {numbers}, own {rupees_text(own)}")
+        else:
+            why = "fits no reading of the own" if fits is None else f"reads {fits.name} against the own"
+            odd.append(f"{numbers} {why} {rupees_text(own)}")
+    if found is None:
+        why = "; ".join(odd) or "nothing to compare with"
+        return replace(bases[0], note=f"rupee levels assumed per lot: {why}")
+    return replace(found, note="; but ".join([found.note, *odd])) if odd else found

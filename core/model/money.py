@@ -47,7 +47,8 @@ def rupees(amount: Paise) -> Decimal:
 
 def rupees_text(amount: Paise) -> str:
     """The amount as a trader reads it: `₹-1,020.00`."""
-    return f"₹{rupees(amount):,.2f}"
+    whole, paise = divmod(abs(amount), PAISE_PER_RUPEE)
+    return f"₹{'-' if amount < 0 else ''}{whole:,}.{paise:02d}"
 
 
 def snap_down(price: Paise, tick: Paise) -> Paise:

@@ -21,6 +21,7 @@ from core.recording.price_rows import instruments_beside, keys_in, read_price_ro
 from core.recording.reader import is_recording, open_parts
 from core.recording.silence import InstrumentSilence, LineSilence, NoSilence
 from core.settings import MarketHours
+from core.settings_limits import scope_limits
 from core.stores.sqlite_store import SqliteStore
 from strategies.own_rules import OWN_RULES
 
@@ -76,7 +77,7 @@ class ReplaySource:
         return f"{first} and {len(others)} more" if others else first
 
     def engine(self) -> Engine:
-        rules = RuleSetup(own_rules=OWN_RULES)
+        rules = RuleSetup(scope_limits(self.settings), OWN_RULES)
         cache = PositionCacheManager()
         return Engine(cache, guard_settings(self.settings), _desk(self.settings), Mode.SIMULATION, rules)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from core.model.trade_rows import LevelRow, RiskRow, StrategyRow, TradeRow
+from core.model.trade_rows import LevelRow, MonitoringRow, PlannedLeg, RiskRow, StrategyRow, TradeRow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LevelRow",
+    "MonitoringRow",
+    "PlannedLeg",
     "RiskRow",
     "RowOutcome",
     "Snapshot",
@@ -32,7 +34,8 @@ class Snapshot:
     """Everything open at one instant, and the rows that could not be read.
 
     `problems` name bad rows; the strategies of bad *trade* rows are in `damaged` (the good legs of those are still listed).
-    `stale`: "" when the rows were read now, else why they are of an earlier time.
+    `stale`: "" when the rows were read now, else why they are of an earlier time. `monitoring` and `details` are of optional
+    tables: () where there are none.
     """
 
     trades: tuple[TradeRow, ...]
@@ -42,6 +45,8 @@ class Snapshot:
     problems: tuple[RowError, ...]
     damaged: frozenset[int]
     stale: str = ""
+    monitoring: tuple[MonitoringRow, ...] = ()
+    details: tuple[PlannedLeg, ...] = ()
 
 
 class RowOutcome(StrEnum):

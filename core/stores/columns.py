@@ -5,6 +5,7 @@ Numbers may be numbers or text; true and false are never numbers. Messages never
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -96,6 +97,16 @@ def text(row: Row, column: str) -> str:
     if isinstance(value, str | int) and not isinstance(value, bool):
         return str(value).strip()
     raise ValueError(f"{column}: expected text, received {shown(value)}")
+
+
+def json_text(row: Row, column: str) -> str | None:
+    """JSON as its text, not read yet; None when absent, null or blank. Never raises: whoever reads it names what it is not."""
+    value = row.get(column)
+    if value is None:
+        return None
+    if isinstance(value, dict | list):
+        value = json.dumps(value, default=str)
+    return (value if isinstance(value, str) else str(value)).strip() or None
 
 
 def one_of(row: Row, column: str, allowed: frozenset[str], default: str | None = None) -> str:

@@ -22,5 +22,7 @@ def supabase_access(settings: Settings) -> SupabaseAccess:
         strategies=settings.supabase_strategies_table,
         risks=settings.supabase_risks_table,
         levels=settings.supabase_levels_table,
+        monitoring=settings.supabase_monitoring_table,
+        details=settings.supabase_details_table,
     )
     return SupabaseAccess(url, key.get_secret_value(), None if token is None else token.get_secret_value(), tables)

@@ -1,4 +1,4 @@
-"""The raw rows of the four tables as last read, and what of them is doubted. Pure.
+"""The raw rows of the tables as last read, and what of them is doubted. Pure.
 
 Rows are held by strategy, because a strategy is what is read again. A row without a readable strategy is held too: it must be
 named as a problem, and only reading everything replaces it.
@@ -12,10 +12,11 @@ from typing import Final
 
 from core.stores.change_sink import RowChange
 from core.stores.columns import Row, integer
-from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES, key_column
+from core.stores.rows import DETAILS, LEVELS, MONITORING, RISKS, STRATEGIES, TRADES, key_column
 from core.stores.supabase_columns import STRATEGY_COLUMN
 
-TABLES: Final = (TRADES, STRATEGIES, RISKS, LEVELS)
+TABLES: Final = (TRADES, STRATEGIES, RISKS, LEVELS, MONITORING, DETAILS)
+"""In the order of the arguments of `snapshot_of`."""
 MANY: Final = 200
 """Above this many doubted strategies, reading everything is cheaper."""
 

@@ -10,12 +10,13 @@ from core.model.errors import RowError
 from core.model.exit_levels import Action
 from core.model.instrument import Segment
 from core.model.position import Product
-from core.stores.base import LevelRow, RiskRow, Snapshot, StrategyRow, TradeRow
+from core.stores.base import LevelRow, MonitoringRow, PlannedLeg, RiskRow, Snapshot, StrategyRow, TradeRow
 from core.stores.columns import (
     Row,
     amount,
     day,
     integer,
+    json_text,
     magnitude,
     one_of,
     price,
@@ -28,6 +29,8 @@ TRADES: Final = "trades"
 STRATEGIES: Final = "strategies"
 RISKS: Final = "strategy_risk_management"
 LEVELS: Final = "strategy_exit_levels"
+MONITORING: Final = "strategy_monitoring"
+DETAILS: Final = "strategy_details"
 
 MAX_QUANTITY: Final = 10_000_000
 """Units. Above this a quantity is a mistake, not a position."""
@@ -61,16 +64,33 @@ def read_risk(row: Row) -> RiskRow:
 
 
 def read_level(row: Row) -> tuple[LevelRow, RowError | None]:
-    """The level, and what is wrong with its action text if it could not be read. Raises RowError for all else."""
+    """The level, and what is wrong with its action text if it could not be read. Raises RowError for all else.
+
+    A row without a value is no level, and of a Greek a doubtful text is an alert: neither is a mistake of the row.
+    """
     level = _named(LEVELS, row.get("id"), lambda: _level(row))
-    if level.action is None and level.action_text:
+    is_level = level.value is not None and level.exit_type != "greek_trigger"
+    if is_level and level.action is None and level.action_text:
         problem = f"action: expected what part to close, received {shown(level.action_text)}"
         return level, RowError(LEVELS, level.level_id, problem)
     return level, None
 
 
+def read_monitoring(row: Row) -> MonitoringRow:
+    return _named(MONITORING, row.get("strategy_id"), lambda: _monitoring(row))
+
+
+def read_planned(row: Row) -> PlannedLeg:
+    return _named(DETAILS, row.get("strategy_id"), lambda: _planned(row))
+
+
 def snapshot_of(
-    trades: Iterable[Row], strategies: Iterable[Row], risks: Iterable[Row], levels: Iterable[Row]
+    trades: Iterable[Row],
+    strategies: Iterable[Row],
+    risks: Iterable[Row],
+    levels: Iterable[Row],
+    monitoring: Iterable[Row] = (),
+    details: Iterable[Row] = (),
 ) -> Snapshot:
     """Everything that can be read, and a named problem for everything that cannot."""
     problems: list[RowError] = []
@@ -92,6 +112,8 @@ def snapshot_of(
         strategies=tuple(_readable(strategies, read_strategy, problems)),
         risks=tuple(_readable(risks, read_risk, problems)),
         levels=tuple(level for level, _ in kept_levels),
+        monitoring=tuple(_readable(monitoring, read_monitoring, problems)),
+        details=tuple(_readable(details, read_planned, problems)),
         problems=tuple(problems),
         damaged=frozenset(damaged),
     )
@@ -168,7 +190,17 @@ def _strategy(row: Row) -> StrategyRow:
         strategy_type=text(row, "strategy_type"),
         underlying=text(row, "stock_name"),
         spread_type=text(row, "spread_type"),
+        spot_price=_if_readable(price, row, "spot_price"),
+        exit_profile=_if_readable(text, row, "exit_profile") or "",
     )
+
+
+def _if_readable(read: Callable[[Row, str], _T], row: Row, column: str) -> _T | None:
+    """The value where it can be read: what only helps to judge other columns must not cost them their row."""
+    try:
+        return read(row, column)
+    except ValueError:
+        return None
 
 
 def _risk(row: Row) -> RiskRow:
@@ -184,7 +216,34 @@ def _risk(row: Row) -> RiskRow:
         profit_target=amount(row, "profit_target_primary"),
         profit_target_percent=magnitude(row, "profit_target_pct"),
         time_stop_dte=days or None,
-        exit_conditions=text(row, "exit_conditions") or None,
+        exit_conditions=json_text(row, "exit_conditions"),
+        scaling_exits=json_text(row, "scaling_exits"),
+        technical_stops=json_text(row, "technical_stops"),
+        greek_triggers=json_text(row, "greek_triggers"),
+        adjustment_criteria=json_text(row, "adjustment_criteria"),
+        exit_profile=_if_readable(text, row, "exit_profile") or "",
+    )
+
+
+def _monitoring(row: Row) -> MonitoringRow:
+    return MonitoringRow(
+        strategy_id=required_integer(row, "strategy_id"),
+        support=price(row, "support_level"),
+        resistance=price(row, "resistance_level"),
+        iv_upper=magnitude(row, "iv_upper_limit"),
+        iv_lower=magnitude(row, "iv_lower_limit"),
+    )
+
+
+def _planned(row: Row) -> PlannedLeg:
+    return PlannedLeg(
+        strategy_id=required_integer(row, "strategy_id"),
+        option_type=(_if_readable(text, row, "option_type") or "").upper(),
+        strike=_if_readable(price, row, "strike_price"),
+        expiry=_if_readable(day, row, "expiry_date"),
+        gamma=_if_readable(magnitude, row, "gamma"),
+        vega=_if_readable(magnitude, row, "vega"),
+        volatility=_if_readable(magnitude, row, "implied_volatility"),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES
+from core.stores.rows import DETAILS, LEVELS, MONITORING, RISKS, STRATEGIES, TRADES
 
 REQUIRED: Final[Mapping[str, frozenset[str]]] = {
     TRADES: frozenset(
@@ -35,6 +35,12 @@ REQUIRED: Final[Mapping[str, frozenset[str]]] = {
 }
 """Tables of others, with the columns without which a row cannot be understood or closed. All other columns are optional."""
 
+OPTIONAL_TABLES: Final[Mapping[str, frozenset[str]]] = {
+    MONITORING: frozenset({"strategy_id"}),
+    DETAILS: frozenset({"strategy_id"}),
+}
+"""Tables of others that may be absent, or closed to us: then they have no rows."""
+
 TRADE_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS trades (
     new_id INTEGER PRIMARY KEY, strategy_id INTEGER, order_id TEXT, security_id INTEGER, exchange_segment TEXT,
@@ -45,7 +51,7 @@ CREATE TABLE IF NOT EXISTS trades (
 CREATE INDEX IF NOT EXISTS trades_open ON trades (order_status, timestamp);
 CREATE TABLE IF NOT EXISTS strategies (
     id INTEGER PRIMARY KEY, stock_name TEXT, strategy_name TEXT, strategy_type TEXT, spread_type TEXT,
-    net_premium NUMERIC, spot_price NUMERIC, execution_status TEXT
+    net_premium NUMERIC, spot_price NUMERIC, execution_status TEXT, exit_profile TEXT
 );
 CREATE TABLE IF NOT EXISTS strategy_details (
     id INTEGER PRIMARY KEY, strategy_id INTEGER, setup_type TEXT, option_type TEXT, lots INTEGER, quantity INTEGER,

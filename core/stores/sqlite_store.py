@@ -15,8 +15,8 @@ from core.model.exit_levels import FULL_EXITS
 from core.model.signals import ExitRecord, LegExecution
 from core.stores.base import RowOutcome, Snapshot, StoreHealth, StoreState
 from core.stores.row_closing import JUDGED_BY, RISK_EVENT_KEY, closing_values, outcome_of, risk_event_values
-from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES, key_column, snapshot_of
-from core.stores.schema import MONITOR_TABLES, REQUIRED, missing
+from core.stores.rows import DETAILS, LEVELS, MONITORING, RISKS, STRATEGIES, TRADES, key_column, snapshot_of
+from core.stores.schema import MONITOR_TABLES, OPTIONAL_TABLES, REQUIRED, missing
 from core.stores.sqlite_watch import SqliteWatch, file_uri
 
 _T = TypeVar("_T")
@@ -132,9 +132,16 @@ class SqliteStore:
             strategies = self._rows(connection, _OF_OPEN.format(table=STRATEGIES, column="id"))
             risks = self._rows(connection, _OF_OPEN.format(table=RISKS, column="strategy_id"))
             levels = self._rows(connection, _OF_OPEN.format(table=LEVELS, column="strategy_id"))
+            monitoring, details = (self._optional_rows(connection, table) for table in (MONITORING, DETAILS))
         finally:
             connection.execute("ROLLBACK")
-        return snapshot_of(trades, strategies, risks, levels)
+        return snapshot_of(trades, strategies, risks, levels, monitoring, details)
+
+    def _optional_rows(self, connection: sqlite3.Connection, table: str) -> list[dict[str, object]]:
+        """None where the table is absent, or no row of it can be told apart from another strategy's."""
+        if not OPTIONAL_TABLES[table] <= _columns(connection, table):
+            return []
+        return self._rows(connection, _OF_OPEN.format(table=table, column="strategy_id"))
 
     def _close_rows(self, record: ExitRecord) -> dict[int, RowOutcome]:
         # A finished full exit is flat by the broker's positions, whoever closed which part of it; a share leaves rows open.

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES
+from core.stores.rows import DETAILS, LEVELS, MONITORING, RISKS, STRATEGIES, TRADES
 
 
 @dataclass(frozen=True, slots=True)
 class TableNames:
-    """The names in the project of the four tables that others write."""
+    """The names in the project of the tables that others write; the last two may be absent there."""
 
     schema: str = "public"
     trades: str = TRADES
     strategies: str = STRATEGIES
     risks: str = RISKS
     levels: str = LEVELS
+    monitoring: str = MONITORING
+    details: str = DETAILS
 
     def of(self, table: str) -> str:
         """The project's name of a table, by its name in design/database.md (`rows.TRADES` and so on)."""
-        return {TRADES: self.trades, STRATEGIES: self.strategies, RISKS: self.risks, LEVELS: self.levels}[table]
+        return {
+            TRADES: self.trades,
+            STRATEGIES: self.strategies,
+            RISKS: self.risks,
+            LEVELS: self.levels,
+            MONITORING: self.monitoring,
+            DETAILS: self.details,
+        }[table]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from enum import StrEnum
 from statistics import median
 from typing import Final
 
-from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES
+from core.stores.rows import DETAILS, LEVELS, MONITORING, RISKS, STRATEGIES, TRADES
 from core.stores.supabase_access import SupabaseAccess
 from core.stores.supabase_errors import Meaning, Refusal
 
@@ -46,6 +46,8 @@ _SETTINGS: Final = {
     STRATEGIES: "SUPABASE_STRATEGIES_TABLE",
     RISKS: "SUPABASE_RISKS_TABLE",
     LEVELS: "SUPABASE_LEVELS_TABLE",
+    MONITORING: "SUPABASE_MONITORING_TABLE",
+    DETAILS: "SUPABASE_DETAILS_TABLE",
 }
 
 
@@ -218,6 +220,21 @@ def table_refused(access: SupabaseAccess, table: str, refusal: Refusal) -> Findi
         case _:
             remedy = "Check the names of the tables in .env and the types of the columns."
     return Finding(f"table {_named(access, table)}", Verdict.FAIL, refusal.words, remedy)
+
+
+def optional_table(access: SupabaseAccess, table: str, refusal: Refusal) -> Finding:
+    """A table that the monitor can do without cannot be read."""
+    check = f"table {_named(access, table)}"
+    if refusal.meaning is Meaning.NO_TABLE:
+        return Finding(check, Verdict.OK, "is not there, and is optional")
+    remedy = f"{_USED_FOR[table]} Run {PRIVILEGE_SQL} again when the role is exit_monitor; else grant it select on the table."
+    return Finding(check, Verdict.WARN, refusal.words, remedy)
+
+
+_USED_FOR: Final = {
+    MONITORING: "Without it there are no warnings at support, resistance and limits of the volatility.",
+    DETAILS: "Without it Greek levels compare with the first value computed, not with the entry's.",
+}
 
 
 def failed(check: str, words: str) -> Finding:

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES
-from core.stores.schema import REQUIRED
+from core.stores.rows import DETAILS, LEVELS, MONITORING, RISKS, STRATEGIES, TRADES
+from core.stores.schema import OPTIONAL_TABLES, REQUIRED
 
+_NEEDED: Final = {**REQUIRED, **OPTIONAL_TABLES}
 _AS_TEXT: Final[Mapping[str, frozenset[str]]] = {
     TRADES: frozenset({"price", "strike_price"}),
-    STRATEGIES: frozenset(),
+    STRATEGIES: frozenset({"spot_price"}),
     RISKS: frozenset(
         {
             "max_capital_at_risk",
@@ -24,13 +25,19 @@ _AS_TEXT: Final[Mapping[str, frozenset[str]]] = {
             "profit_target_primary",
             "profit_target_pct",
             "exit_conditions",
+            "scaling_exits",
+            "technical_stops",
+            "greek_triggers",
+            "adjustment_criteria",
         }
     ),
     LEVELS: frozenset({"trigger_value"}),
+    MONITORING: frozenset({"support_level", "resistance_level", "iv_upper_limit", "iv_lower_limit"}),
+    DETAILS: frozenset({"strike_price", "gamma", "vega", "implied_volatility"}),
 }
 _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     TRADES: ("strategy", "exchange_segment", "strike_price", "expiry_date", "account_id"),
-    STRATEGIES: ("stock_name", "strategy_name", "spread_type"),
+    STRATEGIES: ("stock_name", "strategy_name", "spread_type", "spot_price", "exit_profile"),
     RISKS: (
         "max_capital_at_risk",
         "strategy_level_stop",
@@ -40,17 +47,26 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
         "profit_target_pct",
         "time_stop_dte",
         "exit_conditions",
+        "scaling_exits",
+        "technical_stops",
+        "greek_triggers",
+        "adjustment_criteria",
+        "exit_profile",
     ),
     LEVELS: ("level_name",),
+    MONITORING: ("support_level", "resistance_level", "iv_upper_limit", "iv_lower_limit"),
+    DETAILS: ("option_type", "strike_price", "expiry_date", "gamma", "vega", "implied_volatility"),
 }
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     TRADES: ("new_id", "id"),
     STRATEGIES: ("id",),
     RISKS: ("id",),
     LEVELS: ("id",),
+    MONITORING: ("id",),
+    DETAILS: ("id",),
 }
 """The first one that a table has is its key."""
-_KEY_MAY_BE_ABSENT: Final = RISKS
+_KEY_MAY_BE_ABSENT: Final = frozenset({RISKS, MONITORING, DETAILS})
 _ONLY_WRITTEN: Final = frozenset({"exit_order_id", "exit_price", "exit_time", "exit_reason"})
 
 STRATEGY_COLUMN: Final[Mapping[str, str]] = {
@@ -58,6 +74,8 @@ STRATEGY_COLUMN: Final[Mapping[str, str]] = {
     STRATEGIES: "id",
     RISKS: "strategy_id",
     LEVELS: "strategy_id",
+    MONITORING: "strategy_id",
+    DETAILS: "strategy_id",
 }
 """Which column says to what strategy a row belongs."""
 
@@ -83,7 +101,7 @@ class Columns:
 
     @property
     def optional(self) -> tuple[str, ...]:
-        return tuple(name for name in self.names if name not in REQUIRED[self.table])
+        return tuple(name for name in self.names if name not in _NEEDED[self.table])
 
     def _select(self, names: Iterable[str]) -> str:
         as_text = _AS_TEXT[self.table]
@@ -95,7 +113,7 @@ class Columns:
 def wanted(table: str) -> Columns:
     """Everything that could be used."""
     keys = _KEYS[table]
-    required = sorted(REQUIRED[table] - set(keys))
+    required = sorted(_NEEDED[table] - set(keys))
     return Columns(table, keys[0], (*required, *_OPTIONAL[table]))
 
 
@@ -113,7 +131,7 @@ def _with_next_key(columns: Columns) -> Columns | None:
     rest = keys[keys.index(columns.key or "") + 1 :]
     if rest:
         return replace(columns, key=rest[0])
-    return replace(columns, key=None) if columns.table == _KEY_MAY_BE_ABSENT else None
+    return replace(columns, key=None) if columns.table in _KEY_MAY_BE_ABSENT else None
 
 
 def described(columns: Columns, absent: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from core.model.errors import StoreError, TransportError
-from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES
+from core.stores.rows import DETAILS, LEVELS, MONITORING, RISKS, STRATEGIES, TRADES
 
 if TYPE_CHECKING:
     from core.stores.supabase_access import SupabaseAccess
@@ -27,6 +27,8 @@ _SETTINGS: Final = {
     STRATEGIES: "SUPABASE_STRATEGIES_TABLE",
     RISKS: "SUPABASE_RISKS_TABLE",
     LEVELS: "SUPABASE_LEVELS_TABLE",
+    MONITORING: "SUPABASE_MONITORING_TABLE",
+    DETAILS: "SUPABASE_DETAILS_TABLE",
 }
 _ABSENT_COLUMN: Final = (
     # PostgreSQL: column trades.nope does not exist; column "nope" of relation "trades" does not exist.
@@ -126,7 +128,7 @@ class RefusedRequest(StoreError):  # noqa: N818  named after what it is; a Store
 
 
 def error_of(refusal: Refusal, access: SupabaseAccess, target: str, doing: str) -> StoreError | TransportError:
-    """The error to raise. `target`: the table, as in design/database.md where it is one of the four; `doing`: "read", …"""
+    """The error to raise. `target`: the table, as in design/database.md where it is one of the trade tables; `doing`: "read", …"""
     if refusal.meaning is Meaning.PASSING:
         return TransportError(f"Supabase could not {doing} {target} for now ({refusal.words}).")
     return RefusedRequest(_sentence(refusal, access, target, doing), refusal)

@@ -87,6 +87,7 @@ class SupabaseStore:
         """Why the newest read failed, "" when it did not."""
         self._failures = 0
         self._next_try_ns = 0
+        self._absent_told: set[str] = set()
         self._written_ns: int | None = None
         self._written_trades: frozenset[int] = frozenset()
 
@@ -103,6 +104,7 @@ class SupabaseStore:
         began_ns = self._clock.monotonic_ns()
         try:
             await self._reader.probe()
+            self._tell_absent(self._reader)
             self._shows_trades = self._reader.shows_trades
             if not self._shows_trades:
                 await self._refuse_if_rows_were_seen()
@@ -138,6 +140,8 @@ class SupabaseStore:
             strategies=found.strategies,
             risks=found.risks,
             levels=found.levels,
+            monitoring=found.monitoring,
+            details=found.details,
             problems=(*problems, *found.problems),
             damaged=found.damaged,
             stale=stale,
@@ -245,6 +249,12 @@ class SupabaseStore:
                 self._mirror.give_back(doubts if is_some else Doubts(everything=True))
         self._take(found, doubts.strategies if is_some else None, began_ns)
 
+    def _tell_absent(self, reader: SupabaseReader) -> None:
+        """Once for each: without an optional table there are fewer levels, and nothing is wrong."""
+        for table in reader.absent.keys() - self._absent_told:
+            _log.info("table %s is not read, nothing of it is in force: %s", table, reader.absent[table])
+        self._absent_told.update(reader.absent)
+
     def _take(self, found: ReadRows, strategies: frozenset[int] | None, began_ns: int) -> None:
         if strategies is None:
             self._mirror.replace_all(found.tables)
@@ -253,6 +263,7 @@ class SupabaseStore:
         else:
             self._mirror.replace(strategies, found.tables)
             self._problems.update(found.problems)
+        self._tell_absent(self._reading())
         self._saved_rows_of_ns = None
         self._answered_utc_ns = self._clock.utc_ns()
         self._failure, self._failures, self._next_try_ns = "", 0, 0

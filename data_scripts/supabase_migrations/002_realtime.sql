@@ -2,6 +2,8 @@
 --
 -- Run it as the owner, after 001. It may be run again at any time; tables that are told already stay as they are.
 -- Without it the monitor reads all open rows every few seconds (SUPABASE_POLL_S): later, not less.
+-- strategy_monitoring and strategy_details are not among them: they are read with the strategy whose rows have changed, and
+-- with everything else every SUPABASE_REREAD_S.
 
 begin;
 set local client_min_messages = warning;

@@ -4,7 +4,8 @@
 -- Without it the monitor works with the project's secret key (service role), which may do everything.
 --
 -- What the role may do:
---   read    the four trade tables, risk_events, monitor_lease and the trading-hours tables
+--   read    the trade tables (strategy_monitoring and strategy_details where they are), risk_events, monitor_lease and the
+--           trading-hours tables
 --   change  of a trade: order_status, exit_order_id, exit_price, exit_time, exit_reason. No other column, no other table
 --   add     rows to risk_events
 --   call    beat_monitor_lease and release_monitor_lease (which write monitor_lease with the caller's rights)
@@ -26,9 +27,13 @@ declare
     the_strategies constant text := 'strategies';
     the_risks      constant text := 'strategy_risk_management';
     the_levels     constant text := 'strategy_exit_levels';
+    the_monitoring constant text := 'strategy_monitoring';
+    the_details    constant text := 'strategy_details';
 
     calendar constant text[] := array['trading_hours_templates', 'trading_sessions', 'market_holidays',
                                       'special_trading_sessions'];
+    -- Read where they are, done without where they are not.
+    optional constant text[] := array[the_monitoring, the_details] || calendar;
     table_name text;
     function_name text;
 begin
@@ -53,7 +58,7 @@ begin
     execute format('grant usage on schema %I to exit_monitor', the_schema);
 
     foreach table_name in array array[the_trades, the_strategies, the_risks, the_levels, 'risk_events', 'monitor_lease']
-                                || calendar loop
+                                || optional loop
         if to_regclass(format('%I.%I', the_schema, table_name)) is not null then
             execute format('grant select on %I.%I to exit_monitor', the_schema, table_name);
         end if;
@@ -67,7 +72,7 @@ begin
 
     -- Policies. On a table without row-level security they do nothing until you switch it on; see the end of this file.
     foreach table_name in array array[the_trades, the_strategies, the_risks, the_levels, 'risk_events', 'monitor_lease']
-                                || calendar loop
+                                || optional loop
         if to_regclass(format('%I.%I', the_schema, table_name)) is not null then
             execute format('drop policy if exists exit_monitor_reads on %I.%I', the_schema, table_name);
             execute format('create policy exit_monitor_reads on %I.%I for select to exit_monitor using (true)',
@@ -114,6 +119,8 @@ commit;
 --   alter table public.strategies enable row level security;
 --   alter table public.strategy_risk_management enable row level security;
 --   alter table public.strategy_exit_levels enable row level security;
+--   alter table public.strategy_monitoring enable row level security;
+--   alter table public.strategy_details enable row level security;
 --
 -- To take the role away again:
 --

@@ -59,6 +59,22 @@ def level(level_id: int, strategy_id: int, **other: Any) -> dict[str, Any]:
     } | other
 
 
+def monitoring(strategy_id: int, **other: Any) -> dict[str, Any]:
+    return {"strategy_id": strategy_id, "support_level": "23900.05", "iv_upper_limit": "40"} | other
+
+
+def planned(strategy_id: int, **other: Any) -> dict[str, Any]:
+    return {
+        "strategy_id": strategy_id,
+        "option_type": "CE",
+        "strike_price": "24000.05",
+        "expiry_date": "2026-11-24",
+        "gamma": "0.00024",
+        "vega": "17.5",
+        "implied_volatility": "13.25",
+    } | other
+
+
 def leg(
     row_id: int, price: int | None = 163_05, order_ids: tuple[str, ...] = ("112", "113"), filled: int = 65
 ) -> LegExecution:

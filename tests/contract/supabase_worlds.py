@@ -24,7 +24,7 @@ import httpx
 
 from core.clock import SystemClock
 from core.stores.base import Snapshot, TradeStore
-from core.stores.schema import REQUIRED
+from core.stores.schema import OPTIONAL_TABLES, REQUIRED
 from core.stores.supabase_access import SupabaseAccess
 from core.stores.supabase_store import SupabaseStore
 from core.supabase_realtime import SupabaseRealtime
@@ -207,6 +207,8 @@ class ProjectWorld(StoreWorld):
             strategies=tuple(row for row in snapshot.strategies if is_ours(row.strategy_id)),
             risks=tuple(row for row in snapshot.risks if is_ours(row.strategy_id)),
             levels=tuple(row for row in snapshot.levels if is_ours(row.strategy_id)),
+            monitoring=tuple(row for row in snapshot.monitoring if is_ours(row.strategy_id)),
+            details=tuple(row for row in snapshot.details if is_ours(row.strategy_id)),
             problems=tuple(problem for problem in snapshot.problems if is_ours(problem.row)),
             damaged=frozenset(filter(is_ours, snapshot.damaged)),
         )
@@ -227,7 +229,7 @@ async def migrate(dsn: str) -> None:
     try:
         for migration in sorted(MIGRATIONS.glob("*.sql")):
             await connection.execute(migration.read_text(encoding="utf-8"))
-        for table in REQUIRED:
+        for table in (*REQUIRED, *OPTIONAL_TABLES):
             # The last step of the third migration, which is left to the operator.
             await connection.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     finally:

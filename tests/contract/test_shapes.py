@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.model.errors import StoreError
-from core.stores.base import RowOutcome
-from core.stores.schema import REQUIRED
+from core.stores.base import MonitoringRow, RowOutcome
+from core.stores.schema import OPTIONAL_TABLES, REQUIRED
 from core.stores.supabase_store import SupabaseStore
 from tests.contract.builders import exit_of, leg, level, risk, strategy, trade
 
@@ -49,6 +49,48 @@ async def test_optional_columns_may_be_missing_and_others_are_ignored(world):
         assert outcome == {world.key(11): RowOutcome.CLOSED}
         assert (await store.read_snapshot()).trades == ()
     assert (await world.row("trades", "id", world.key(11)))["order_status"] == "closed"
+
+
+@pytest.mark.parametrize("table", sorted(OPTIONAL_TABLES))
+async def test_an_optional_table_may_be_missing(world, table):
+    await world.drop(table)
+    await world.insert("trades", trade(world.key(11), world.key(1)))
+    async with world.store(is_quiet=True) as store:
+        found = await store.read_snapshot()
+    assert len(found.trades) == 1
+    assert (found.monitoring, found.details, found.problems) == ((), (), ())
+
+
+@pytest.mark.parametrize("table", sorted(OPTIONAL_TABLES))
+async def test_an_optional_table_of_another_shape_has_no_rows(world, table):
+    await world.reshape(table, {"id": "key", "strategy": "whole", "support_level": "number"})
+    await world.insert(table, {"strategy": world.key(1), "support_level": "23900"})
+    await world.insert("trades", trade(world.key(11), world.key(1)))
+    async with world.store(is_quiet=True) as store:
+        found = await store.read_snapshot()
+    assert (len(found.trades), found.monitoring, found.details) == (1, (), ())
+
+
+async def test_an_optional_table_needs_no_key_and_few_columns(world):
+    one = world.key(1)
+    await world.reshape("strategy_monitoring", {"strategy_id": "whole", "resistance_level": "text"})
+    await world.insert("strategy_monitoring", {"strategy_id": one, "resistance_level": "24500.05"})
+    await world.insert("trades", trade(world.key(11), one))
+    async with world.store(is_quiet=True) as store:
+        assert (await store.read_snapshot()).monitoring == (MonitoringRow(one, resistance=24_500_05),)
+
+
+async def test_a_profile_is_chosen_in_a_column_of_its_own(world):
+    one = world.key(1)
+    for table in ("strategies", "strategy_risk_management"):
+        await world.reshape(table, shape(table, "id", "exit_profile", without=("id",)) | {"id": "key"})
+    await world.insert("strategies", {"id": one, "strategy_type": "Income", "exit_profile": "aggressive_profits"})
+    await world.insert("strategy_risk_management", {"strategy_id": one, "exit_profile": "conservative_losses"})
+    await world.insert("trades", trade(world.key(11), one))
+    async with world.store(is_quiet=True) as store:
+        found = await store.read_snapshot()
+    assert [row.exit_profile for row in found.strategies] == ["aggressive_profits"]
+    assert [row.exit_profile for row in found.risks] == ["conservative_losses"]
 
 
 async def test_numbers_may_be_text(world):

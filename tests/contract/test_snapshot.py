@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.contract.builders import level, risk, strategy, trade
+from core.stores.base import MonitoringRow, PlannedLeg
+from tests.contract.builders import level, monitoring, planned, risk, strategy, trade
 from tests.contract.world import StoreWorld
 
 TREE = {"op": "any", "rules": [{"field": "pnl", "below": -3000.5}, {"field": "note", "is": 'a "quote", ünï ₹'}]}
@@ -40,6 +41,7 @@ async def test_it_holds_exactly_what_is_open_and_belongs_to_it(world):
 async def test_nothing_open_is_an_empty_snapshot(world):
     found = await read(world)
     assert (found.trades, found.strategies, found.risks, found.levels, found.problems) == ((), (), (), (), ())
+    assert (found.monitoring, found.details) == ((), ())
 
 
 async def test_every_column_arrives(world):
@@ -126,6 +128,34 @@ async def test_the_tree_of_conditions_is_json_text(world, tree):
     found = await read(world)
     assert found.problems == ()
     assert [json.loads(row.exit_conditions) for row in found.risks] == [tree]
+
+
+@pytest.mark.parametrize(
+    "column", ["exit_conditions", "scaling_exits", "technical_stops", "greek_triggers", "adjustment_criteria"]
+)
+async def test_each_column_of_conditions_arrives(world, column):
+    one = world.key(1)
+    await world.insert("strategies", strategy(one))
+    await world.insert("trades", trade(world.key(11), one))
+    await world.insert("strategy_risk_management", risk(one, **{column: TREE}))
+    (row,) = (await read(world)).risks
+    assert json.loads(getattr(row, column)) == TREE
+
+
+@pytest.mark.needs("alters")  # A real project may lack these tables.
+async def test_the_optional_tables_come_with_their_strategies(world):
+    one, two = world.key(1), world.key(2)
+    await world.insert("strategies", strategy(one, spot_price="24050.55"), strategy(two, spot_price=None))
+    await world.insert("trades", trade(world.key(11), one), trade(world.key(12), two, order_status="closed"))
+    await world.insert("strategy_monitoring", monitoring(one), monitoring(two))
+    await world.insert("strategy_details", planned(one), planned(one, option_type="PE", gamma=None), planned(two))
+    found = await read(world)
+    assert [row.spot_price for row in found.strategies] == [24_050_55]
+    assert found.monitoring == (MonitoringRow(one, support=23_900_05, iv_upper=40.0),)
+    call = PlannedLeg(one, "CE", 24_000_05, "2026-11-24", 0.00024, 17.5, 13.25)
+    put = PlannedLeg(one, "PE", 24_000_05, "2026-11-24", None, 17.5, 13.25)
+    assert sorted(found.details, key=lambda leg: leg.option_type) == [call, put]
+    assert found.problems == ()
 
 
 @pytest.mark.parametrize(

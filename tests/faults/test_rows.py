@@ -8,7 +8,7 @@ import pytest
 from core.model.instrument import Instrument, InstrumentKey, Right, Segment
 from core.model.profile import Profile
 from core.model.trade_rows import TradeRow
-from core.position_book import BookRules, build_book, guarded_rows
+from core.position_book import BookRules, ChosenProfiles, build_book, guarded_rows
 from core.stores.base import Snapshot
 
 TODAY = date(2026, 11, 20)
@@ -27,7 +27,7 @@ ROW = TradeRow(
 
 
 def book(*rows, master=MASTER, last_good=None):
-    rules = BookRules(lambda *_: (Profile("default"), None))
+    rules = BookRules(lambda *_: ChosenProfiles(Profile("default")))
     snapshot = Snapshot(trades=rows, strategies=(), risks=(), levels=(), problems=(), damaged=frozenset())
     return build_book(snapshot, master, rules, TODAY, last_good or {})
 
@@ -93,7 +93,7 @@ def test_f14_a_contract_that_is_gone_is_refused_by_name():
     late = build_book(
         Snapshot(trades=(ROW,), strategies=(), risks=(), levels=(), problems=(), damaged=frozenset()),
         MASTER,
-        BookRules(lambda *_: (Profile("default"), None)),
+        BookRules(lambda *_: ChosenProfiles(Profile("default"))),
         EXPIRY + timedelta(days=1),
     )
     assert late.positions == ()

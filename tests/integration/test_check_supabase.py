@@ -28,6 +28,8 @@ READY: Final = {
     "table strategies",
     "table strategy_risk_management",
     "table strategy_exit_levels",
+    "table strategy_monitoring",
+    "table strategy_details",
     "open trades",
     "closing a row",
     "risk_events",
@@ -183,6 +185,16 @@ async def test_a_missing_table(project: str, gateway: SupabaseGateway) -> None:
     assert outcome.not_ok == {"table exit_levels"}
 
 
+async def test_an_optional_table_that_is_missing_or_closed_to_the_role(project: str, gateway: SupabaseGateway) -> None:
+    missing = await check(gateway, role="exit_monitor", SUPABASE_MONITORING_TABLE="levels_of_others")
+    assert missing["table levels_of_others"] == ("ok", "is not there, and is optional", "")
+    assert (missing.code, missing.not_ok) == (0, set())
+    await execute(project, "REVOKE ALL ON strategy_details FROM exit_monitor")
+    closed = await check(gateway, role="exit_monitor")
+    assert (closed.code, closed.not_ok) == (0, {"table strategy_details"})
+    assert PRIVILEGE_003 in closed["table strategy_details"][2]
+
+
 async def test_a_missing_column(project: str, gateway: SupabaseGateway) -> None:
     await execute(
         project,
@@ -193,7 +205,7 @@ async def test_a_missing_column(project: str, gateway: SupabaseGateway) -> None:
     assert outcome.code == 4
     assert outcome["table trades"][:2] == ("FAIL", "has no column exit_reason")
     assert outcome["table strategies"][0] == "ok"
-    assert "without spread_type" in outcome["table strategies"][1]
+    assert "without exit_profile, spread_type, which are optional" in outcome["table strategies"][1]
 
 
 async def test_another_schema_that_is_not_there(project: str, gateway: SupabaseGateway) -> None:

@@ -274,7 +274,8 @@ class TestRights:
             "INSERT INTO strategy_exit_levels (strategy_id, exit_type) VALUES (1, 'stop_loss')",
             "DELETE FROM strategy_exit_levels",
             "UPDATE strategy_risk_management SET trailing_stop = 1",
-            "SELECT * FROM strategy_details",
+            "UPDATE strategy_details SET lots = 1",
+            "DELETE FROM strategy_monitoring",
             "SELECT * FROM monitor_state",
             "INSERT INTO monitor_state (strategy_id, state) VALUES (1, '{}')",
             "DELETE FROM risk_events",
@@ -300,11 +301,11 @@ class TestRights:
     async def test_a_second_run_takes_back_what_was_granted_in_between(self, migrated: str) -> None:
         async with connected(migrated) as connection:
             await connection.execute(
-                "GRANT ALL ON trades, strategy_details TO exit_monitor; GRANT UPDATE (price) ON trades TO exit_monitor"
+                "GRANT ALL ON trades, monitor_state TO exit_monitor; GRANT UPDATE (price) ON trades TO exit_monitor"
             )
         await migrate(migrated, (PRIVILEGE_003,))
         async with connected(migrated, role="exit_monitor") as connection:
-            for statement in ("DELETE FROM trades", "UPDATE trades SET price = 1", "SELECT * FROM strategy_details"):
+            for statement in ("DELETE FROM trades", "UPDATE trades SET price = 1", "SELECT * FROM monitor_state"):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement)
 

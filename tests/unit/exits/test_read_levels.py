@@ -4,19 +4,21 @@ from fractions import Fraction
 import pytest
 
 from core.exits.action_text import parse_action
-from core.exits.read_levels import LevelInputs, read_levels
+from core.exits.override_text import parse_override
+from core.exits.read_levels import LevelInputs, LevelSettings, read_levels
 from core.exits.stored_basis import basis_of
-from core.model.exit_levels import Action, ClockLevel, ExitLevels, LevelSource
+from core.model.exit_levels import Action, ClockLevel, DaysLevel, LevelSource
 from core.model.position import Product
 from core.model.profile import Profile
 from core.model.trade_rows import LevelRow, RiskRow
 from strategies.profiles import CATEGORY_PROFILES, NAMED_PROFILES, category_profile
-from tests.unit.exits.builders import ROW, amount, call, days, leg, position, put, stock, trailing
+from tests.unit.exits.builders import ROW, call, leg, position, put, stock
 
 NEUTRAL = category_profile("Iron Condor")
 DIRECTIONAL = category_profile("Bull Call Spread")
 RISK = LevelSource.RISK_COLUMN
 DEFAULT = LevelSource.CATEGORY_DEFAULT
+OPERATOR = LevelSource.OPERATOR
 
 
 def spread(lots=1):
@@ -86,7 +88,11 @@ def test_named_sets_override_the_category_value_by_value():
     conservative = read(profile=NAMED_PROFILES["conservative_losses"])
     assert shown(conservative.stop) == (67.50, LevelSource.PROFILE)
     assert conservative.dte.days == 14
-    assert "scaling targets are not in force" in conservative.notes
+    assert [(level.amount, level.action) for level in conservative.scaling] == [
+        (13_125, Action.CLOSE_25),
+        (26_250, Action.CLOSE_50),
+        (39_375, Action.CLOSE_75),
+    ]
 
 
 def test_rows_win_over_columns_and_an_operator_over_both():
@@ -98,18 +104,12 @@ def test_rows_win_over_columns_and_an_operator_over_both():
     levels = read(None, risk=columns)
     assert (shown(levels.stop), shown(levels.target)) == ((90, RISK), (300, RISK))
     assert (levels.dte.days, levels.dte.source) == (5, RISK)
-    own = ExitLevels(
-        stop=amount(1),
-        target=amount(2),
-        target_action=Action.CLOSE_25,
-        trailing=trailing(3, 4),
-        dte=days(1),
-        theta=days(2),
-        square_off=ClockLevel(time(9), ROW),
-    )
-    levels = read(None, *rows, risk=columns, operator=own)
-    for name in ("stop", "target", "target_action", "trailing", "dte", "theta", "square_off"):
-        assert getattr(levels, name) == getattr(own, name)
+    own = parse_override("stop=1; target=2; trail=4@3; dte=1; theta=2; square_off=09:00")
+    levels = read(None, *rows, risk=columns, override=own)
+    assert (shown(levels.stop), shown(levels.target)) == ((1, OPERATOR), (2, OPERATOR))
+    assert (levels.trailing.arm, levels.trailing.distance, levels.trailing.source) == (300, 400, OPERATOR)
+    assert (levels.dte, levels.theta) == (DaysLevel(1, OPERATOR), DaysLevel(2, OPERATOR))
+    assert levels.square_off == ClockLevel(time(9), OPERATOR)
     assert (levels.max_profit, levels.max_loss) == (52_500, 22_500)
 
 
@@ -239,9 +239,9 @@ class TestTraps:
     @pytest.mark.parametrize(
         ("odd", "why"),
         [
-            (row("profit_target", 100, level_name="scaling_25"), "scaling targets are not in force"),
-            (row("profit_target", 100, level_name="level_1"), "scaling targets are not in force"),
-            (row("greek_trigger", 0.5, "greek_value"), "no rule for this kind of row"),
+            (row("hedge", 100), "no rule for this kind of row"),
+            (row("profit_target", 100, level_name="level_1"), "expected a share of 25, 50 or 75 %"),
+            (row("greek_trigger", 0.5, "greek_value"), "expected a level name of delta, gamma"),
             (row("time_exit", 50, "percentage"), "not a number of days"),
             (row("time_exit", 0.5, "dte"), "not a number of days"),
             (row("stop_loss", 0.5, "greek_value"), "trigger type 'greek_value' is no P&L level"),
@@ -252,8 +252,9 @@ class TestTraps:
         assert (levels.stop.source, levels.target.source, levels.dte.source) == (DEFAULT, DEFAULT, DEFAULT)
         assert any(why in note for note in levels.notes)
 
-    def test_an_unread_condition_tree_is_named(self):
-        assert "exit_conditions are not read" in read(risk=risk(exit_conditions="{}")).notes
+    def test_what_of_the_condition_tree_is_not_read_is_named_in_one_note(self):
+        tree = '{"specific_conditions": {"wing_test": "Adjust if price tests either wing"}, "time_exits": {"primary_dte": 7}}'
+        assert "exit_conditions: not read: specific_conditions" in read(risk=risk(exit_conditions=tree)).notes
 
 
 class TestTrailing:
@@ -302,9 +303,10 @@ def test_theta_comes_from_a_row_named_so_or_a_profile():
 def test_square_off_comes_from_a_profile_or_the_earliest_setting_of_the_products_held():
     settings = {Product.INTRADAY: time(15, 10), Product.MARGIN: time(15, 20), Product.CNC: time(9, 20)}
     both = position(call(1, 75, 100, 5), call(2, 75, 110, 5, product=Product.INTRADAY))
-    assert read(both, square_off=settings).square_off.at == time(15, 10)
-    assert read(both, square_off={Product.CNC: time(9, 20)}).square_off is None
-    own = read(both, square_off=settings, profile=Profile("own", square_off=time(14)))
+    found = read(both, settings=LevelSettings(square_off=settings)).square_off
+    assert found == ClockLevel(time(15, 10), LevelSource.SETTING, "for INTRADAY")
+    assert read(both, settings=LevelSettings(square_off={Product.CNC: time(9, 20)})).square_off is None
+    own = read(both, settings=LevelSettings(square_off=settings), profile=Profile("own", square_off=time(14)))
     assert own.square_off.at == time(14)
 
 

@@ -16,7 +16,7 @@ from strategies.profiles import CATEGORY_PROFILES
 EXAMPLE = ROOT / ".env.example"
 ACCOUNT = {"DHAN_CLIENT_ID": "1100003626", "DHAN_ACCESS_TOKEN": "canary-token"}
 TOTP_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # RFC 6238's own, of 20 bytes
-NOT_PLAIN = {"exit_profiles"}
+NOT_PLAIN = {"exit_profiles", "exit_overrides"}
 
 
 def refused(environ, env_file=None):
@@ -356,6 +356,34 @@ def test_profiles_are_chosen_per_strategy():
     assert settings.exit_profiles == {42: "aggressive_profits"}
 
 
+def test_levels_are_set_per_strategy_and_read_at_start():
+    environ = {"EXIT_OVERRIDE_42": "stop=5000; target=30%", "exit_override_7": "dte=2", "EXIT_OVERRIDE_8": " "}
+    assert load_settings(environ, None).exit_overrides == {42: "stop=5000; target=30%", 7: "dte=2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stop=lots", r"'stop=lots': expected rupees \(5000\), per cent"),
+        ("stop=5,000", "received '5,000'"),
+        ("stp=5000", "expected one of stop, target, trail"),
+        ("none=stop", r"without a stop nothing limits the loss: write stop! where that is meant"),
+        ("stop=1; stop=2", "stop is said twice"),
+    ],
+)
+def test_an_override_that_cannot_be_read_is_refused_at_start(text, words):
+    with pytest.raises(ConfigurationError, match=words) as refusal:
+        load_settings({"EXIT_OVERRIDE_42": text}, None)
+    assert refusal.value.problem.startswith("EXIT_OVERRIDE_42: ")
+    assert refusal.value.remedy.startswith("Set EXIT_OVERRIDE_42 to levels such as stop=5000;")
+
+
+def test_the_adjustment_warning_needs_two_shares_that_rise():
+    assert load_settings({"EXIT_ADJUST_FIRST_PERCENT": "0"}, None).exit_adjust_first_percent == 0
+    with pytest.raises(ConfigurationError, match="EXIT_ADJUST_LAST_PERCENT is not more than EXIT_ADJUST_FIRST_PERCENT"):
+        load_settings({"EXIT_ADJUST_LAST_PERCENT": "25"}, None)
+
+
 def test_category_defaults_are_the_operators_numbers():
     settings = load_settings({"EXIT_INCOME_DTE_DAYS": "5"}, None)
     income = settings.category_defaults("income")
@@ -394,7 +422,12 @@ def test_live_needs_the_account_typed_out():
 def test_the_example_file_documents_every_option_with_its_default(tmp_path):
     text = EXAMPLE.read_text(encoding="utf-8")
     named = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", text, re.MULTILINE))
-    assert named - {"EXIT_PROFILE_42"} == {name.upper() for name in Settings.model_fields if name not in NOT_PLAIN}
+    of_one_strategy = {"EXIT_PROFILE_42", "EXIT_OVERRIDE_42"}
+    assert named - of_one_strategy == {name.upper() for name in Settings.model_fields if name not in NOT_PLAIN}
     spelled_out = tmp_path / ".env"
     spelled_out.write_text(re.sub(r"^# (?=[A-Z][A-Z0-9_]*=)", "", text, flags=re.MULTILINE))
-    assert load_settings({}, spelled_out) == load_settings({"EXIT_PROFILE_42": "aggressive_profits"}, None)
+    of_one_strategy = {
+        "EXIT_PROFILE_42": "aggressive_profits",
+        "EXIT_OVERRIDE_42": "stop=5000; target=30%; none=dte",
+    }
+    assert load_settings({}, spelled_out) == load_settings(of_one_strategy, None)

@@ -12,7 +12,7 @@ import pytest
 
 from core import book_keeper
 from core.book_keeper import BookKeeper, position_tag
-from core.exit_profiles import profiles_by, square_off_times
+from core.exit_profiles import book_rules, profiles_by, square_off_times
 from core.exits.desk_settings import DeskSettings
 from core.exits.engine import Engine
 from core.exits.guard_settings import GuardSettings
@@ -26,7 +26,7 @@ from core.model.position import Product
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode
 from core.model.trade_rows import LevelRow, StrategyRow, TradeRow
-from core.position_book import LACKING, BookRules
+from core.position_book import LACKING
 from core.position_cache_manager import PositionCacheManager
 from core.settings import load_settings
 from core.stores.base import Snapshot
@@ -129,7 +129,7 @@ class Rig:
             source=self.source,
             runner=self.listener,
             clock=self.clock,
-            rules=rules or BookRules(profiles_by(loaded), None, square_off_times(loaded)),
+            rules=rules or book_rules(loaded),
             memories=self.memories,
         )
 
@@ -349,7 +349,7 @@ async def test_a_remembered_peak_belongs_to_the_same_units_at_the_same_entry(rig
 
 async def test_only_the_chosen_strategies_are_read(rig):
     loaded = load_settings(ACCOUNT, None)
-    rig = Rig(rules=BookRules(profiles_by(loaded), frozenset({8})))
+    rig = Rig(rules=book_rules(loaded, frozenset({8})))
     await rig.show(trade(), trade(row_id=2, strategy_id=8))
     assert rig.guards.keys() == {8}
 

@@ -16,7 +16,7 @@ from core.model.money import rupees_text
 from core.model.position import BrokerPosition, HoldingKey, PositionReport, Product
 from core.model.session_time import IST
 from core.model.trade_rows import TradeRow
-from core.position_book import Book, BookedPosition, BookRules, build_book, wanted_keys
+from core.position_book import Book, BookedPosition, BookRules, ChosenProfiles, build_book, wanted_keys
 from core.preflight_checks import Finding, Verdict
 from core.stores.base import Snapshot
 from strategies.profiles import category_profile
@@ -209,7 +209,7 @@ TRADE = TradeRow(
 
 
 def book_of(*trades: TradeRow, listed: tuple[Instrument, ...] = (CALL,), account: str | None = "11") -> Book:
-    rules = BookRules(lambda _id, name, kind: (category_profile(name, kind), None), account=account)
+    rules = BookRules(lambda _id, name, kind, _: ChosenProfiles(category_profile(name, kind)), account=account)
     snapshot = Snapshot(trades, (), (), (), (), frozenset())
     return build_book(snapshot, {each.key: each for each in listed}, rules, TODAY)
 

@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from core.model.errors import RowError
 from core.model.exit_levels import Action
-from core.stores.base import LevelRow, RiskRow, StrategyRow, TradeRow
-from core.stores.rows import read_level, read_risk, read_strategy, read_trade, snapshot_of
+from core.stores.base import LevelRow, MonitoringRow, PlannedLeg, RiskRow, StrategyRow, TradeRow
+from core.stores.rows import (
+    read_level,
+    read_monitoring,
+    read_planned,
+    read_risk,
+    read_strategy,
+    read_trade,
+    snapshot_of,
+)
 
 TRADE = {
     "new_id": 7,
@@ -165,16 +173,64 @@ def test_risk_columns_are_magnitudes_and_zero_is_no_level():
     assert read_risk({"strategy_id": 42}) == RiskRow(42)
 
 
-@pytest.mark.parametrize("column", ["max_capital_at_risk", "strategy_level_stop", "time_stop_dte", "exit_conditions"])
+@pytest.mark.parametrize("column", ["max_capital_at_risk", "strategy_level_stop", "time_stop_dte"])
 def test_a_bad_risk_column_is_named(column):
-    for bad in (
-        math.nan,
-        True,
-        b"",
-        "x" if column != "exit_conditions" else 1.5,
-        "1e20" if "con" not in column else [],
-    ):
+    for bad in (math.nan, True, b"", "x", "1e20"):
         assert column in problem_of(read_risk, {"strategy_id": 42, column: bad}).problem
+
+
+@pytest.mark.parametrize(
+    "column", ["exit_conditions", "scaling_exits", "technical_stops", "greek_triggers", "adjustment_criteria"]
+)
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (None, None),
+        ("  ", None),
+        (' {"a": 1} ', '{"a": 1}'),
+        ({"a": [1, {"b": Decimal("2.5")}]}, '{"a": [1, {"b": "2.5"}]}'),
+        ([], "[]"),
+        (1.5, "1.5"),
+        (True, "True"),
+        (b"{}", "b'{}'"),
+    ],
+)
+def test_json_costs_its_row_nothing_whatever_it_is(column, stored, expected):
+    row = read_risk({"strategy_id": 42, "strategy_level_stop": 40, column: stored})
+    assert (getattr(row, column), row.stop_percent) == (expected, 40)
+
+
+def test_what_only_helps_costs_its_row_nothing():
+    strategy = read_strategy({"id": 42, "spot_price": "24000.50", "exit_profile": " conservative_losses "})
+    assert (strategy.spot_price, strategy.exit_profile) == (24_000_50, "conservative_losses")
+    strategy = read_strategy({"id": 42, "strategy_type": "Income", "spot_price": "x", "exit_profile": []})
+    assert (strategy.spot_price, strategy.exit_profile, strategy.strategy_type) == (None, "", "Income")
+    assert read_risk({"strategy_id": 42, "exit_profile": 1.5, "trailing_stop": 5}).trailing_distance == 5_00
+
+
+def test_monitoring_has_prices_and_volatilities_and_zero_is_none():
+    row = {
+        "strategy_id": "42",
+        "support_level": "23900.05",
+        "resistance_level": 0,
+        "iv_upper_limit": "40",
+        "iv_lower_limit": None,
+    }
+    assert read_monitoring(row) == MonitoringRow(42, support=23_900_05, iv_upper=40.0)
+    assert read_monitoring({"strategy_id": 42}) == MonitoringRow(42)
+    assert "support_level" in problem_of(read_monitoring, {"strategy_id": 42, "support_level": -1}).problem
+
+
+def test_a_planned_leg_is_read_as_far_as_it_goes():
+    row = {
+        "strategy_id": 42, "option_type": "ce", "strike_price": "24000.00", "expiry_date": "2026-12-29", "gamma": "0.000240",
+        "vega": 17.5, "implied_volatility": "36.85",
+    }  # fmt: skip
+    assert read_planned(row) == PlannedLeg(42, "CE", 24_000_00, "2026-12-29", 0.00024, 17.5, 36.85)
+    bad = dict.fromkeys(row, "?") | {"strategy_id": 42}
+    assert read_planned(bad) == PlannedLeg(42, "?")
+    assert read_planned({"strategy_id": 42, "option_type": True}) == PlannedLeg(42, "")
+    assert problem_of(read_planned, {"strategy_id": "x"}).table == "strategy_details"
 
 
 def test_negative_days_are_refused():
@@ -202,6 +258,13 @@ def test_an_action_that_cannot_be_read_keeps_the_level_and_is_named():
     assert read_level({**LEVEL, "action": None})[1] is None
 
 
+def test_a_doubtful_action_is_no_mistake_where_there_is_no_level_or_where_it_is_an_alert():
+    assert read_level({**LEVEL, "action": "Trail stop on remainder", "trigger_value": 0})[1] is None
+    greek = {"exit_type": "greek_trigger", "level_name": "delta", "trigger_type": "greek_value", "trigger_value": "0.5"}
+    level, problem = read_level({**LEVEL, **greek, "action": "Adjust or exit to maintain neutrality"})
+    assert (level.action, level.value, problem) == (None, 0.5, None)
+
+
 @pytest.mark.parametrize("column", ["id", "strategy_id", "exit_type", "trigger_type", "trigger_value"])
 def test_a_bad_level_column_is_named(column):
     problem = problem_of(read_level, {**LEVEL, column: "?"})
@@ -221,12 +284,16 @@ def test_damage_is_only_by_trade_rows_whose_strategy_is_known():
         [{"id": "x"}],
         [{"strategy_id": 42, "trailing_stop": "x"}],
         [{**LEVEL, "exit_type": "?"}, LEVEL, {**LEVEL, "action": "?"}],
+        [{"strategy_id": 42, "support_level": "x"}, {"strategy_id": 42}],
+        [{"strategy_id": None}, {"strategy_id": 42}],
     )
     assert found.damaged == {42}
     assert (len(found.trades), len(found.strategies), len(found.risks), len(found.levels)) == (1, 0, 0, 2)
+    assert (len(found.monitoring), len(found.details)) == (1, 1)
     tables = [problem.table for problem in found.problems]
     assert sorted(tables) == [
-        "strategies", "strategy_exit_levels", "strategy_exit_levels", "strategy_risk_management", "trades", "trades",
+        "strategies", "strategy_details", "strategy_exit_levels", "strategy_exit_levels", "strategy_monitoring",
+        "strategy_risk_management", "trades", "trades",
     ]  # fmt: skip
 
 

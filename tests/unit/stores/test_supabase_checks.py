@@ -8,6 +8,7 @@ import json
 import pytest
 
 from core.stores import supabase_checks as checks
+from core.stores.rows import DETAILS, MONITORING
 from core.stores.supabase_access import SupabaseAccess, TableNames
 from core.stores.supabase_checks import Finding, Identity, Verdict
 from core.stores.supabase_errors import Refusal
@@ -191,3 +192,12 @@ def test_one_failure_is_enough() -> None:
     fine, bad = Finding("a", Verdict.WARN, "x", "y"), Finding("b", Verdict.FAIL, "x", "y")
     assert not checks.fails([fine, fine])
     assert checks.fails([fine, bad])
+
+
+def test_an_optional_table_is_missed_only_where_it_is_closed_to_us():
+    absent = checks.optional_table(access(), MONITORING, Refusal(404, "PGRST205", "no such table"))
+    assert (absent.verdict, absent.found, absent.remedy) == (Verdict.OK, "is not there, and is optional", "")
+    closed = checks.optional_table(access(), DETAILS, Refusal(403, "42501", "permission denied"))
+    assert closed.verdict is Verdict.WARN
+    assert "Greek levels" in closed.remedy
+    assert "003_least_privilege.sql" in closed.remedy

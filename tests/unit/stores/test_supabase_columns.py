@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.stores.rows import LEVELS, RISKS, STRATEGIES, TRADES
-from core.stores.schema import REQUIRED
+from core.stores.rows import DETAILS, LEVELS, MONITORING, RISKS, STRATEGIES, TRADES
+from core.stores.schema import OPTIONAL_TABLES, REQUIRED
 from core.stores.supabase_columns import described, wanted, without
 
 
@@ -12,10 +12,10 @@ def asked(select):
     return {name: cast for name, _, cast in (part.partition("::") for part in select.split(","))}
 
 
-@pytest.mark.parametrize("table", [TRADES, STRATEGIES, RISKS, LEVELS])
+@pytest.mark.parametrize("table", [TRADES, STRATEGIES, RISKS, LEVELS, MONITORING, DETAILS])
 def test_every_required_column_is_asked_for_once_and_the_key_comes_first(table):
     select = wanted(table).all
-    assert REQUIRED[table] <= asked(select).keys()
+    assert (REQUIRED | OPTIONAL_TABLES)[table] <= asked(select).keys()
     assert len(asked(select)) == len(select.split(","))
     assert select.split(",")[0] == ("new_id" if table == TRADES else "id")
 
@@ -24,7 +24,7 @@ def test_every_required_column_is_asked_for_once_and_the_key_comes_first(table):
     ("table", "exact"),
     [
         (TRADES, {"price", "strike_price"}),
-        (STRATEGIES, set()),
+        (STRATEGIES, {"spot_price"}),
         (
             RISKS,
             {
@@ -35,9 +35,15 @@ def test_every_required_column_is_asked_for_once_and_the_key_comes_first(table):
                 "profit_target_primary",
                 "profit_target_pct",
                 "exit_conditions",
+                "scaling_exits",
+                "technical_stops",
+                "greek_triggers",
+                "adjustment_criteria",
             },
         ),
         (LEVELS, {"trigger_value"}),
+        (MONITORING, {"support_level", "resistance_level", "iv_upper_limit", "iv_lower_limit"}),
+        (DETAILS, {"strike_price", "gamma", "vega", "implied_volatility"}),
     ],
 )
 def test_numbers_with_a_fraction_and_json_are_asked_for_as_text(table, exact):
@@ -74,8 +80,9 @@ def test_a_trades_table_has_new_id_or_id():
     assert described(wanted(LEVELS), "id") == "id"
 
 
-def test_the_risk_table_needs_no_key():
-    keyless = without(wanted(RISKS), "id")
+@pytest.mark.parametrize("table", [RISKS, MONITORING, DETAILS])
+def test_these_tables_need_no_key(table):
+    keyless = without(wanted(table), "id")
     assert keyless is not None
     assert keyless.key is None
     assert "id" not in asked(keyless.all)

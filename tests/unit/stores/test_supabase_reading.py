@@ -86,6 +86,7 @@ async def test_a_change_reads_the_strategy_that_it_names_and_no_other(project):
         assert asked[0] == "trades order_status=eq.open strategy_id=in.(2)"
         assert set(asked[1:]) == {
             "strategies id=in.(2)", "strategy_risk_management strategy_id=in.(2)", "strategy_exit_levels strategy_id=in.(2)",
+            "strategy_monitoring strategy_id=in.(2)", "strategy_details strategy_id=in.(2)",
         } | {one for one in asked[1:] if "gt." in one}  # fmt: skip
 
 
@@ -97,7 +98,7 @@ async def test_trades_are_asked_for_before_their_levels(project):
         await store.read_snapshot()
         tables = [asked.split()[0] for asked in project.asked()]
     assert tables == sorted(tables, key=lambda table: table != "trades")
-    assert len(set(tables)) == 4
+    assert len(set(tables)) == 6
 
 
 async def test_a_deleted_row_is_known_by_its_key_alone(project):
@@ -186,6 +187,59 @@ async def test_an_older_table_has_id_and_fewer_columns(project):
         snapshot = await store.read_snapshot()
     assert keys(snapshot) == {1}
     assert len(snapshot.risks) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("DROP TABLE strategy_monitoring", "PGRST205"),
+        ("REVOKE ALL ON strategy_monitoring FROM service_role", "42501"),
+        ("ALTER TABLE strategy_monitoring RENAME COLUMN strategy_id TO strategy", "lacks column strategy_id"),
+    ],
+)
+async def test_an_optional_table_that_cannot_be_read_is_told_of_once(project, caplog, change, why):
+    caplog.set_level("INFO")
+    await project.strategy(1)
+    key = await project.trade(1)
+    await project.sql.execute("INSERT INTO strategy_details (strategy_id, option_type) VALUES (1, 'CE')")
+    await project.sql.execute(change)
+    async with project.store() as store:
+        for _ in range(3):
+            snapshot = await store.read_snapshot()
+            project.clock.pass_seconds(3)
+    assert (keys(snapshot), snapshot.monitoring, len(snapshot.details), snapshot.problems) == ({key}, (), 1, ())
+    [told] = [message for message in caplog.messages if "is not read" in message]
+    assert why in told
+
+
+@pytest.mark.parametrize(
+    "change", ["DROP TABLE strategy_monitoring", "REVOKE ALL ON strategy_monitoring FROM service_role"]
+)
+async def test_an_optional_table_that_goes_while_it_is_read_costs_nothing_else(project, caplog, change):
+    caplog.set_level("INFO")
+    await project.strategy(1)
+    key = await project.trade(1)
+    await project.sql.execute("INSERT INTO strategy_monitoring (strategy_id, support_level) VALUES (1, 23900)")
+    async with project.store() as store:
+        assert len((await store.read_snapshot()).monitoring) == 1
+        await project.sql.execute(change)
+        for _ in range(2):
+            project.clock.pass_seconds(3)
+            snapshot = await store.read_snapshot()
+    assert (keys(snapshot), snapshot.monitoring, len(snapshot.levels)) == ({key}, (), 1)
+    assert sum("strategy_monitoring is not read" in message for message in caplog.messages) == 1
+
+
+async def test_an_optional_table_that_cannot_be_looked_at_is_an_error_like_any_other(project):
+    await project.sql.execute("ALTER TABLE strategy_monitoring RENAME TO hidden")
+    await project.sql.execute(
+        "CREATE VIEW strategy_monitoring AS SELECT strategy_id, 1 / (id - id) AS support_level FROM hidden"
+    )
+    await project.sql.execute("GRANT SELECT ON strategy_monitoring TO service_role")
+    await project.sql.execute("INSERT INTO strategies (id, stock_name, strategy_name) VALUES (1, 'NIFTY', 'x')")
+    await project.sql.execute("INSERT INTO hidden (strategy_id) VALUES (1)")
+    with pytest.raises((StoreError, TransportError), match="strategy_monitoring"):
+        await project.closed_store().open()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""Gamma and volatility of the position at entry, from the legs as strategy_details planned them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.model.position import Leg, Position
+    from core.model.trade_rows import PlannedLeg
+
+FRACTION_BELOW: Final = 3
+"""A volatility below this is a fraction of 1, else per cent: nothing trades at 3 % a year, and hardly anything at 300 %."""
+
+
+class Planned(NamedTuple):
+    value: float
+    note: str
+
+
+def planned_gamma(position: Position, planned: Sequence[PlannedLeg]) -> Planned | None:
+    """|gamma| of the whole position for each rupee: the planned gamma of one unit of each option leg, signed by its units.
+
+    None while an option leg has none, and when they cancel out.
+    """
+    pairs = _paired(position, planned)
+    if pairs is None or any(leg.gamma is None for _, leg in pairs):
+        return None
+    total = abs(sum(held.units * (leg.gamma or 0) for held, leg in pairs))
+    return Planned(total, "entry's gamma from strategy_details") if total else None
+
+
+def planned_volatility(position: Position, planned: Sequence[PlannedLeg]) -> Planned | None:
+    """The average of the legs' planned volatilities as a fraction of 1, weighted by the size of each leg's vega.
+
+    By its units where a vega is missing. None while an option leg has no volatility.
+    """
+    pairs = _paired(position, planned)
+    if pairs is None or any(leg.volatility is None for _, leg in pairs):
+        return None
+    has_vegas = all(leg.vega for _, leg in pairs)
+    total = weights = 0.0
+    for held, leg in pairs:
+        weight = abs(held.units) * ((leg.vega or 0) if has_vegas else 1)
+        total += weight * _fraction(leg.volatility or 0)
+        weights += weight
+    how = "" if has_vegas else ", by units: not every leg has a vega"
+    return Planned(total / weights, f"entry's volatility {total / weights * 100:.1f} % from strategy_details{how}")
+
+
+def _fraction(volatility: float) -> float:
+    return volatility if volatility < FRACTION_BELOW else volatility / 100
+
+
+def _paired(position: Position, planned: Sequence[PlannedLeg]) -> list[tuple[Leg, PlannedLeg]] | None:
+    """Each option leg with its plan; None when one has none, or when there is no option leg."""
+    plans = {(plan.option_type, plan.strike): plan for plan in planned}
+    dated = {(plan.option_type, plan.strike, plan.expiry): plan for plan in planned}
+    pairs = []
+    for leg in position.legs:
+        right, expiry = leg.instrument.right, leg.instrument.expiry
+        if right is None:
+            continue
+        key = right.value, leg.instrument.strike
+        undated = plans.get(key)
+        found = dated.get((*key, None if expiry is None else expiry.isoformat()))
+        if found is None and undated is not None and undated.expiry is None:
+            found = undated
+        if found is None:
+            return None
+        pairs.append((leg, found))
+    return pairs or None
