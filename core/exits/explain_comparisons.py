@@ -170,7 +170,10 @@ def _away(line: Threshold, distance: int | None) -> str:
     unit = UNITS.get(line.rule, Unit.PAISE)
     if unit is Unit.DAYS:
         return f"{line.now}, {distance} to go"
-    return line.now if unit is not Unit.PAISE else f"{rupees_text(distance)} away"
+    if unit is not Unit.PAISE:
+        return line.now
+    away = f"{rupees_text(distance)} away"
+    return f"{line.now}, {away}" if line.now else away
 
 
 def _unlisted(signal: Signal) -> RuleCompared:

@@ -33,7 +33,7 @@ from core.exits import scope_words as words
 from core.exits.scope_blindness import ScopeBlindness, Sweep
 from core.exits.scope_day import ScopeDay
 from core.exits.scope_ledger import LimitLedger
-from core.exits.scope_lines import lines_of
+from core.exits.scope_lines import keys_of, lines_of, underlying_of
 from core.exits.scope_roster import Roster
 from core.exits.scope_state import LimitState, state_of
 from core.model.journal_records import LimitTripped
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from core.exits.desk_state import DeskState
     from core.exits.guard_room import GuardRoom
     from core.exits.guard_settings import GuardSettings
-    from core.exits.judges import Moment
+    from core.exits.judges import Judge, Moment
     from core.exits.position_guard import PositionGuard
     from core.exits.scope_belief import Member
     from core.exits.scope_pool import Pool, Trip
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from core.model.market import Quote
     from core.model.memory import PositionMemory
     from core.model.money import Paise
+    from core.model.position import Position
     from core.model.signals import ExitRecord, Signal
     from core.model.special_levels import Scope, ScopeLimit
     from core.position_cache_manager import PositionCacheManager
@@ -140,6 +141,7 @@ class ScopeLimits:
 
     def reset(self, scope: Scope | None = None, name: str = "") -> tuple[str, ...]:
         """Let scopes go on that have fired, or whose day is unknown: all, those of a kind, or one. What was reset, in words."""
+        self._day.adopt()
         ledger, texts = self._ledger, []
         for key in dict.fromkeys((*ledger.latches, *ledger.unknown)):
             if scope in {None, key.scope} and name in {"", key.name} and lines_of(self._limits, key):
@@ -156,6 +158,13 @@ class ScopeLimits:
         """Every limit whose scope has, or today had, positions."""
         pools = self._roster.pools.values()
         return tuple(state_of(pool, line, self._ledger) for pool in pools for line in pool.lines)
+
+    def states_of(self, position: Position) -> tuple[LimitState, ...]:
+        """The limits that hold for one position; () for one that is not counted."""
+        member = self._roster.counted(position.strategy_id)
+        keys = keys_of(position.strategy_id, underlying_of(position))
+        pools = () if member is None else member.pools
+        return tuple(state_of(pool, line, self._ledger) for pool in pools for line in pool.lines if line.key in keys)
 
     def _watch(self, pool: Pool) -> None:
         pool.tally.judge = partial(self._on_quote, pool)
@@ -262,3 +271,8 @@ class ScopeLimits:
                 if names is not None and line.kind is LimitKind.DAILY_LOSS:
                     return words.unknown_text(line.key, names)
         return None
+
+
+def limits_among(judges: Iterable[Judge]) -> ScopeLimits | None:
+    """The judge of limits over positions; None where no limit is set."""
+    return next((judge for judge in judges if isinstance(judge, ScopeLimits)), None)

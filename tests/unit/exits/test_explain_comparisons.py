@@ -159,7 +159,7 @@ def test_two_levels_of_one_rule_are_told_apart_by_their_names():
     )
     around = Around({up: Measured(2_599_000, "₹25,990.00"), close: Measured(2_600_100, "₹26,001.00 at 12:00")})
     tick, candle = compared(desk, signal, around).rules
-    assert (tick.state, tick.distance, tick.why) == (State.NOTHING, 1_000, "₹10.00 away")
+    assert (tick.state, tick.distance, tick.why) == (State.NOTHING, 1_000, "₹25,990.00, ₹10.00 away")
     assert candle.state is State.FIRED
 
 
