@@ -246,7 +246,7 @@ def _outside_price(desk: DeskState, leg: RunningLeg) -> Paise | None:
     """Average price of the newest trades that closed the leg, from the trade book; None when they do not cover it."""
     wanted, total = abs(leg.leg.units), 0
     for trade in reversed(desk.trade_book.trades):
-        if trade.holding == leg.leg.holding and trade.side is leg.side and wanted > 0:
+        if trade.holding == leg.leg.holding and trade.side is leg.side:
             part = min(trade.quantity, wanted)
             wanted -= part
             total += part * trade.price

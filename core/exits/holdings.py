@@ -46,11 +46,10 @@ class NetRange(NamedTuple):
 
 
 class _Base(NamedTuple):
-    """A broker net taken at a quiet moment, when it was read, and what we had filled by then."""
+    """A broker net taken at a quiet moment, when it came, and what we had filled by then."""
 
     net: int
     own_filled: int
-    requested_ns: int
     received_ns: int
 
 
@@ -109,11 +108,10 @@ class Holdings:
         if report.filled > before:
             units = report.side.sign * (report.filled - before)
             self.movements.setdefault(report.holding, []).append(Movement(since_ns, at_ns, units))
+        filled = max(report.filled, before)
         if known is not None and known.report.is_terminal and not report.is_terminal:
-            report = known.report if report.filled <= before else replace(known.report, filled=report.filled)
-        elif report.filled < before:
-            report = replace(report, filled=before)
-        orders[report.order_id] = ForeignOrder(report, at_ns)
+            report = known.report
+        orders[report.order_id] = ForeignOrder(replace(report, filled=filled), at_ns)
 
     def foreign_leaves(self, holding: HoldingKey, sign: int) -> int:
         """Units of other people's live orders on the holding and side: reserved like our own."""
@@ -123,7 +121,7 @@ class Holdings:
     def rebase(self, holding: HoldingKey, report: PositionReport) -> None:
         """Take the broker's net as the new starting point. Only while none of our orders on the holding is live."""
         net, own = report.net(holding), self.own_filled.get(holding, 0)
-        self.bases[holding] = _Base(net, own, report.requested_ns, report.received_ns)
+        self.bases[holding] = _Base(net, own, report.received_ns)
         moved = self.movements.get(holding, [])
         self.movements[holding] = [m for m in moved if m.seen_ns > report.requested_ns - self.lag_ns]
 

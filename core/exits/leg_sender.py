@@ -133,9 +133,9 @@ def _usable_quote(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns:
         leg.quote_asked_ns = at_ns
         desk.say(RequestQuotes((leg.leg.instrument.key,)))
     waited_until = leg.quote_asked_ns + settings.quote_wait_ms * NS_PER_MS
-    if quote is not None and at_ns >= waited_until:
-        return quote
-    if quote is None and at_ns >= waited_until:
+    if at_ns >= waited_until:
+        if quote is not None:
+            return quote
         desk.alert(running, Severity.PAGE, f"no price for {leg.leg.instrument.key}", "the exit waits for a first price")
         leg.quote_asked_ns = None
     desk.wake_at(max(waited_until, at_ns + NS_PER_MS))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.exits.desk_settings import READ_DUE_NS
 from core.exits.exit_lifecycle import (
     ATTEMPT_TRANSITIONS,
     LEG_TRANSITIONS,
@@ -73,10 +72,6 @@ class Attempt:
     def is_a_round(self) -> bool:
         """It was, or may be, in the market at its price."""
         return self.counts and self.state is not AttemptState.REFUSED
-
-    def is_asking(self, at_ns: int) -> bool:
-        """A read of this order is under way and may still be answered."""
-        return self.poll_asked_ns is not None and at_ns - self.poll_asked_ns < READ_DUE_NS
 
     def fire(self, trigger: AttemptTrigger, at_ns: int) -> bool:
         """Apply a trigger; True when the state changed."""
