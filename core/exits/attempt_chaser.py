@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.exits.desk_state import AttemptRef, DeskState
     from core.exits.running_exit import Attempt, RunningExit
     from core.model.events import OrderAbsenceSeen
+    from core.model.position import PositionReport
 
 _RESOLVE_AFTER_MS: Final = (200, 500, 1_000, 2_000, 3_000, 5_000)
 _RESOLVE_EVERY_MS: Final = 2_000
@@ -60,6 +61,8 @@ def _resolve(desk: DeskState, running: RunningExit, attempt: Attempt, at_ns: int
             f"order {attempt.intent.correlation_id} unresolved",
             "its outcome is unknown; its quantity stays reserved; look for it in the broker's order book",
         )
+    if attempt.absences_ns and _report_since(desk, attempt.absences_ns[0]) is None:
+        desk.positions_wanted = True
     if _is_asking(desk, attempt, at_ns):
         return
     due = since + _after(_RESOLVE_AFTER_MS, _RESOLVE_EVERY_MS, attempt.polls)
@@ -89,9 +92,11 @@ def _poll(desk: DeskState, attempt: Attempt, at_ns: int) -> None:
 
 
 def _is_asking(desk: DeskState, attempt: Attempt, at_ns: int) -> bool:
-    if attempt.poll_asked_ns is None or not attempt.is_asking(at_ns):
+    """A read of this order is under way and may still be answered."""
+    asked_ns = attempt.poll_asked_ns
+    if asked_ns is None or at_ns >= asked_ns + READ_DUE_NS:
         return False
-    desk.wake_at(attempt.poll_asked_ns + READ_DUE_NS)
+    desk.wake_at(asked_ns + READ_DUE_NS)
     return True
 
 
@@ -152,12 +157,17 @@ def take_absence(desk: DeskState, ref: AttemptRef, event: OrderAbsenceSeen) -> N
 
 def _net_is_unmoved(desk: DeskState, attempt: Attempt) -> bool:
     """The broker's net, read after the first negative, is where our model has it. Without a model the books decide."""
-    holding = attempt.intent.holding
-    model, report = desk.holdings.model(holding), desk.holdings.report
+    model = desk.holdings.model(attempt.intent.holding)
     if model is None:
         return True
-    if report is None or report.requested_ns < attempt.absences_ns[0]:
-        desk.positions_wanted = True
+    report = _report_since(desk, attempt.absences_ns[0])
+    if report is None:
         # A rate-limited order was refused in words already; the books' silence is enough.
         return attempt.rate_limited
-    return model.lowest <= report.net(holding) <= model.highest
+    return model.lowest <= report.net(attempt.intent.holding) <= model.highest
+
+
+def _report_since(desk: DeskState, at_ns: int) -> PositionReport | None:
+    """The newest position report, if it was asked for at that time or later."""
+    report = desk.holdings.report
+    return report if report is not None and report.requested_ns >= at_ns else None
