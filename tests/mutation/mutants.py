@@ -27,7 +27,6 @@ _SKIPPED_FIELDS: Final = {
     "bases",
     "keys",
 }
-_SKIPPED_NODES: Final = (ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal)
 _SKIPPED_CALLS: Final = {"TypeVar", "NewType", "cast", "assert_never", "NamedTuple", "ParamSpec"}
 _FUNCTION: Final = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -84,21 +83,25 @@ def _children(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
 
 def _is_skipped(node: ast.AST, parent: ast.AST) -> bool:
     """No decision is in it: texts, types, what only the type checker reads, and what mypy proves never to be reached."""
-    if isinstance(node, _SKIPPED_NODES):
-        return True
-    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-        return True
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return True
-    if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
-        return True
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _SKIPPED_CALLS:
-        return True
-    if isinstance(node, ast.match_case) and "assert_never(" in ast.unparse(node):
-        return True
-    if isinstance(parent, ast.Assign) and ast.unparse(parent.targets[0]) in {"__all__", "__slots__"}:
-        return True
-    return isinstance(parent, ast.Raise) or (isinstance(parent, ast.FormattedValue) and isinstance(node, ast.Constant))
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.Global() | ast.Nonlocal() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
+            return True
+        case ast.Call(func=ast.Name(id=name)) if name in _SKIPPED_CALLS:
+            return True
+        case ast.keyword(arg="strict"):
+            return True
+        case ast.match_case() if "assert_never(" in ast.unparse(node):
+            return True
+    match parent:
+        case ast.Raise():
+            return True
+        case ast.FormattedValue():
+            return isinstance(node, ast.Constant)
+        case ast.Assign(targets=[ast.Name(id="__all__" | "__slots__")]):
+            return True
+    return False
 
 
 def _named(node: ast.AST, function: str, owner: ast.AST | None) -> tuple[str, ast.AST | None]:

@@ -62,7 +62,7 @@ _METHOD_TWINS: Final = {
     "union": "intersection",
     "intersection": "union",
 }
-_DROPPED_CALLS: Final = {"abs", "round", "sorted", "reversed", "bool", "int"}
+_DROPPED_CALLS: Final = {"abs", "round", "sorted", "reversed", "int"}
 _NOT_SWAPPED: Final = {"min", "max", "isinstance", "getattr", "get", "setdefault", "pop", "field", "replace"}
 """Calls in which the order does not matter, or in which a swap is an error in every test that gets there."""
 _SAID_ALREADY: Final = ast.Compare | ast.Constant
@@ -206,7 +206,9 @@ def _comprehension(node: ast.comprehension) -> Iterator[Change]:
 def _return(node: ast.Return) -> Iterator[Change]:
     if node.value is None:
         yield Change("dropped statement", ast.Pass())
-    elif not (isinstance(node.value, ast.Constant) and node.value.value is None):
+    elif not (
+        isinstance(node.value, ast.Constant) and (node.value.value in {None, ""} or isinstance(node.value.value, bool))
+    ):
         yield Change("return None", _like(node, value=ast.Constant(None)))
 
 
