@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final
 
+from core import limit_requests
+from core.exits.scope_limits import limits_among
 from core.feed_news import FeedNews
 from core.model.commands import Alert, Severity
 from core.model.instrument import Segment
@@ -13,11 +16,14 @@ from core.run_statistics import view_in_steps
 from core.stores.base import StoreState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from core.limit_requests import ResetRequest
     from core.monitor_parts import Parts
     from core.monitor_view import MonitorView
 
+_log = logging.getLogger(__name__)
 _EVERY_S: Final = 1.0
 _SLOW_CHANGES_AFTER_NS: Final = 60 * NS_PER_S
 
@@ -32,6 +38,7 @@ class HouseKeeping:
         self._polling_since_ns: int | None = None
         self._is_polling_told = False
         self._feed_news = FeedNews()
+        self._has_reset_failed = False
 
     async def run(self) -> None:
         parts = self._parts
@@ -47,6 +54,7 @@ class HouseKeeping:
                 parts.order_updates.market(is_open=is_open)
             self._look_after_store()
             self._look_after_feed()
+            self.take_limit_reset()
             if not parts.options.prints_once:
                 self._show(await view_in_steps(parts, self._started_ns))
             if parts.decisions is not None:
@@ -65,6 +73,31 @@ class HouseKeeping:
             if now >= next_ns or parts.keeper.has_missing_due():
                 next_ns = now + interval_ns
                 await parts.keeper.read_or_keep()
+
+    def take_limit_reset(self) -> None:
+        """Let limits go on that an operator wants to go on, and answer him. A plan changes nothing."""
+        folder = self._parts.settings.state_dir
+        if self._parts.options.plan or not limit_requests.waits(folder):
+            return
+        try:
+            self._answer_reset(folder, limit_requests.read_request(folder))
+            self._has_reset_failed = False
+        except OSError as error:
+            if not self._has_reset_failed:
+                self._has_reset_failed = True
+                _log.warning("%s cannot be read or answered: %s", folder / limit_requests.REQUEST_NAME, error)
+
+    def _answer_reset(self, folder: Path, request: ResetRequest | None) -> None:
+        limits = limits_among(self._parts.engine.judges)
+        said: Sequence[str] = ()
+        if request is None:
+            said = ("the request was not understood: nothing was reset",)
+        elif limits is None:
+            said = ("no limit is set: there is nothing to reset",)
+        else:
+            said = limits.reset(request.scope, request.name) or ("no limit has fired there: there is nothing to reset",)
+        _log.info("limits: %s", "; ".join(said))
+        limit_requests.answer(folder, said)
 
     def _look_after_feed(self) -> None:
         parts = self._parts

@@ -178,6 +178,8 @@ class Monitor:
         await self._reach(parts.market.open)
         await self._reach(self._check_live)
         commands = () if self._options.plan else await self._replay()
+        # Before anything is opened: a limit that still holds would close it.
+        self._house.take_limit_reset()
         if parts.decisions is not None:
             parts.decisions.start()
         await parts.keeper.read()

@@ -79,15 +79,10 @@ def _apply(restored: Restored, record: JournalRecord, desk: DeskState, at_ns: in
             _end(restored, exit_id, correlation_id, (AttemptTrigger.REFUSED,), at_ns)
         case AttemptAbsent(exit_id, correlation_id):
             _end(restored, exit_id, correlation_id, (AttemptTrigger.OUTCOME_LOST, AttemptTrigger.PROVED_ABSENT), at_ns)
-        case ExitHalted(exit_id, reason):
-            running = restored.running.get(exit_id)
-            if running is not None:
-                running.state, running.halted_reason = ExitState.HALTED, reason
-        case ExitFinished(exit_id, exit_record):
-            finished = restored.running.pop(exit_id, None)
-            restored.unwritten[exit_id] = exit_record
-            restored.finished.append(exit_record)
-            restored.closed.take(exit_record, row_units_of(finished))
+        case ExitHalted():
+            _halt(restored, record)
+        case ExitFinished():
+            _finish(restored, record)
         case RowsWritten(exit_id):
             restored.unwritten.pop(exit_id, None)
         case LimitTripped() | LimitReset() | DayCounted():
@@ -109,6 +104,19 @@ def _start(restored: Restored, record: ExitStarted, desk: DeskState, at_ns: int)
         started_ns=at_ns,
         row_units=record.row_units,
     )
+
+
+def _halt(restored: Restored, record: ExitHalted) -> None:
+    running = restored.running.get(record.exit_id)
+    if running is not None:
+        running.state, running.halted_reason = ExitState.HALTED, record.reason
+
+
+def _finish(restored: Restored, record: ExitFinished) -> None:
+    finished = restored.running.pop(record.exit_id, None)
+    restored.unwritten[record.exit_id] = record.record
+    restored.finished.append(record.record)
+    restored.closed.take(record.record, row_units_of(finished))
 
 
 def _prepare(restored: Restored, record: AttemptPrepared, at_ns: int) -> None:

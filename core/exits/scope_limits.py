@@ -33,7 +33,7 @@ from core.exits import scope_words as words
 from core.exits.scope_blindness import ScopeBlindness, Sweep
 from core.exits.scope_day import ScopeDay
 from core.exits.scope_ledger import LimitLedger
-from core.exits.scope_lines import keys_of, lines_of, underlying_of
+from core.exits.scope_lines import lines_of
 from core.exits.scope_roster import Roster
 from core.exits.scope_state import LimitState, state_of
 from core.model.journal_records import LimitTripped
@@ -156,15 +156,15 @@ class ScopeLimits:
 
     def state(self) -> tuple[LimitState, ...]:
         """Every limit whose scope has, or today had, positions."""
-        pools = self._roster.pools.values()
-        return tuple(state_of(pool, line, self._ledger) for pool in pools for line in pool.lines)
+        return self._states(self._roster.pools.values())
 
     def states_of(self, position: Position) -> tuple[LimitState, ...]:
         """The limits that hold for one position; () for one that is not counted."""
         member = self._roster.counted(position.strategy_id)
-        keys = keys_of(position.strategy_id, underlying_of(position))
-        pools = () if member is None else member.pools
-        return tuple(state_of(pool, line, self._ledger) for pool in pools for line in pool.lines if line.key in keys)
+        return self._states(() if member is None else member.pools)
+
+    def _states(self, pools: Iterable[Pool]) -> tuple[LimitState, ...]:
+        return tuple(state_of(pool, line, self._ledger) for pool in pools for line in pool.lines)
 
     def _watch(self, pool: Pool) -> None:
         pool.tally.judge = partial(self._on_quote, pool)

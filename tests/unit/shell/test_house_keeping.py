@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -49,7 +50,7 @@ class Rig:
         self.parts = SimpleNamespace(
             mode=Mode.ALERT, options=parse(["--alert-only"]), clock=self.clock, engine=self.engine,
             cache=self.engine.cache, price_cache=PriceCache(), feed=None, order_updates=None, runner=runner,
-            keeper=keeper, subscribe=lambda: None, decisions=None,
+            keeper=keeper, subscribe=lambda: None, decisions=None, settings=SimpleNamespace(state_dir=Path("absent")),
             store=SimpleNamespace(health=lambda: self.health),
             fetcher=SimpleNamespace(counts=SimpleNamespace(requests=0)),
             token=SimpleNamespace(status=TokenStatus(Standing.TRUSTED, None, "", 0, 0, 0)),
