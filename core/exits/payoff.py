@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from core.exits.payoff_bounds import expiries_of, loss_bound, profit_bound
-from core.exits.payoff_line import line_of
+from core.exits.payoff_line import known_legs, line_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from core.exits.payoff_line import KnownLeg
     from core.model.money import Paise
     from core.model.position import Leg, Position
 
@@ -44,31 +48,40 @@ def payoff_of(position: Position) -> Payoff:
     The underlying is taken to move between 0 and infinity. Legs of several expiries are judged when the first of them ends:
     what is proven without a model is given, the rest is unknown (`payoff_modelled` estimates it).
     """
-    legs = position.legs
-    why = why_unknown(legs)
-    if why:
-        return Payoff(None, None, f"max profit and loss unknown: {why}")
-    line = line_of(legs)
+    legs = payoff_legs(position.legs)
+    if isinstance(legs, str):
+        return Payoff(None, None, f"max profit and loss unknown: {legs}")
     if len(expiries_of(legs)) > 1:
-        return _of_several_expiries(legs, line.slope)
+        return _of_several_expiries(legs)
+    line = line_of(legs)
     values = [value for _, value in line.points]
     return Payoff(
-        max_profit=None if line.slope > 0 else int(max(*values, 0)),
-        max_loss=None if line.slope < 0 else int(max(*(-value for value in values), 0)),
+        max_profit=None if line.slope > 0 else math.ceil(max(*values, 0)),
+        max_loss=None if line.slope < 0 else math.ceil(max(*(-value for value in values), 0)),
         breakevens=line.zeros(),
         is_profit_unlimited=line.slope > 0,
         is_loss_unlimited=line.slope < 0,
     )
 
 
-def _of_several_expiries(legs: tuple[Leg, ...], slope: int) -> Payoff:
-    profit = None if slope > 0 else profit_bound(legs)
-    loss = None if slope < 0 else loss_bound(legs)
-    unknown = [
-        name
-        for name, amount, is_unlimited in (("profit", profit, slope > 0), ("loss", loss, slope < 0))
-        if amount is None and not is_unlimited
-    ]
+def payoff_legs(legs: Iterable[Leg]) -> tuple[KnownLeg, ...] | str:
+    """The legs with what a payoff needs, or in words why they have none."""
+    known = known_legs(legs)
+    if isinstance(known, str):
+        return known
+    if len({leg.expiry for leg in known if leg.sign == 0 and leg.expiry is not None}) > 1:
+        return "futures expire on different days, and the gap between their prices is open"
+    return known
+
+
+def _of_several_expiries(legs: tuple[KnownLeg, ...]) -> Payoff:
+    slope = line_of(legs).slope
+    profit, loss = profit_bound(legs), loss_bound(legs)
+    unknown = []
+    if profit is None and slope <= 0:
+        unknown.append("profit")
+    if loss is None and slope >= 0:
+        unknown.append("loss")
     return Payoff(
         max_profit=profit,
         max_loss=loss,
@@ -79,16 +92,3 @@ def _of_several_expiries(legs: tuple[Leg, ...], slope: int) -> Payoff:
         is_loss_unlimited=slope < 0,
         assumption=FIRST_EXPIRY,
     )
-
-
-def why_unknown(legs: tuple[Leg, ...]) -> str:
-    """What is missing for any payoff, in words; "" when nothing is."""
-    for leg in legs:
-        if leg.entry is None:
-            return f"no entry price for {leg.instrument.key}"
-        if leg.instrument.right is not None and leg.instrument.strike is None:
-            return f"no strike for {leg.instrument.key}"
-    futures = {leg.instrument.expiry for leg in legs if leg.instrument.right is None} - {None}
-    if len(futures) > 1:
-        return "futures expire on different days, and the gap between their prices is open"
-    return ""

@@ -13,7 +13,7 @@ With interest a put that is deep in the money may be worth less than its intrins
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from core.exits.payoff_line import PayoffLine, line_of
@@ -21,15 +21,14 @@ from core.exits.payoff_line import PayoffLine, line_of
 if TYPE_CHECKING:
     from datetime import date
 
-    from core.model.instrument import Right
+    from core.exits.payoff_line import KnownLeg
     from core.model.money import Paise
-    from core.model.position import Leg
 
 
-def loss_bound(legs: tuple[Leg, ...]) -> Paise | None:
+def loss_bound(legs: tuple[KnownLeg, ...]) -> Paise | None:
     """The most that the legs can have lost at the first expiry, in paise as a magnitude, rounded up to the paisa.
 
-    None: it cannot be said without a model. The legs must not fall without limit (`line_of(legs).slope` ≥ 0).
+    None: without limit (`line_of(legs).slope` < 0), or it cannot be said without a model.
     """
     least = worth_at_first_expiry(legs).lowest()
     if least is None or not (outlasting_shorts_are_covered(legs) or least == line_of(legs).lowest()):
@@ -37,36 +36,31 @@ def loss_bound(legs: tuple[Leg, ...]) -> Paise | None:
     return math.ceil(max(-least, 0))
 
 
-def profit_bound(legs: tuple[Leg, ...]) -> Paise | None:
+def profit_bound(legs: tuple[KnownLeg, ...]) -> Paise | None:
     """The most that the legs can have made at the first expiry: what their mirror image can have lost."""
-    return loss_bound(tuple(replace(leg, units=-leg.units) for leg in legs))
+    return loss_bound(tuple(leg._replace(units=-leg.units) for leg in legs))
 
 
-def worth_at_first_expiry(legs: tuple[Leg, ...]) -> PayoffLine:
+def worth_at_first_expiry(legs: tuple[KnownLeg, ...]) -> PayoffLine:
     """The least P&L that the legs can have when their first expiry ends, by the underlying's price then."""
     first, *later = expiries_of(legs)
     least = PayoffLine(((0, 0),), 0)
     for expiry in reversed(later):
-        least = line_of(leg for leg in legs if _option_expiry(leg) == expiry).plus(least).lower_envelope()
-    return line_of(leg for leg in legs if _option_expiry(leg) in {None, first}).plus(least)
+        least = line_of(leg for leg in legs if leg.option_expiry == expiry).plus(least).lower_envelope()
+    return line_of(leg for leg in legs if leg.option_expiry in {None, first}).plus(least)
 
 
-def outlasting_shorts_are_covered(legs: tuple[Leg, ...]) -> bool:
+def outlasting_shorts_are_covered(legs: tuple[KnownLeg, ...]) -> bool:
     """Whether each sold option that outlives the first expiry has a bought one of its right that lives as long."""
-    units: dict[Right | None, int] = {}
+    units: Counter[int] = Counter()
+    is_covered = True
     for expiry in reversed(expiries_of(legs)[1:]):
         for leg in legs:
-            if _option_expiry(leg) == expiry:
-                units[leg.instrument.right] = units.get(leg.instrument.right, 0) + leg.units
-        if any(net < 0 for net in units.values()):
-            return False
-    return True
+            if leg.option_expiry == expiry:
+                units[leg.sign] += leg.units
+        is_covered = is_covered and min(units.values(), default=0) >= 0
+    return is_covered
 
 
-def expiries_of(legs: tuple[Leg, ...]) -> list[date]:
-    return sorted({leg.instrument.expiry for leg in legs if leg.instrument.expiry is not None})
-
-
-def _option_expiry(leg: Leg) -> date | None:
-    """None for stock and futures: they are worth the underlying on every day."""
-    return None if leg.instrument.right is None else leg.instrument.expiry
+def expiries_of(legs: tuple[KnownLeg, ...]) -> list[date]:
+    return sorted({leg.expiry for leg in legs if leg.expiry is not None})

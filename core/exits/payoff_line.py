@@ -4,15 +4,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.model.instrument import Right
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import date
 
+    from core.model.instrument import InstrumentKey
     from core.model.money import Paise
     from core.model.position import Leg
+
+
+class KnownLeg(NamedTuple):
+    """A leg of which all is known that its payoff needs. `sign`: +1 call, −1 put, 0 stock or future (strike 0).
+
+    `units` are signed; `entry` and `strike` are paise per unit. `expiry` is None for stock.
+    """
+
+    key: InstrumentKey
+    units: int
+    entry: Paise
+    sign: int
+    strike: Paise
+    expiry: date | None
+
+    @property
+    def option_expiry(self) -> date | None:
+        """None for stock and futures: they are worth the underlying on every day."""
+        return self.expiry if self.sign else None
+
+    def pnl(self, price: Paise) -> Paise:
+        """P&L in paise when the underlying ends at `price`."""
+        worth = max(self.sign * (price - self.strike), 0) if self.sign else price
+        return self.units * (worth - self.entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +62,8 @@ class PayoffLine:
 
     def plus(self, other: PayoffLine) -> PayoffLine:
         prices = sorted({price for price, _ in (*self.points, *other.points)})
-        return PayoffLine(
-            tuple((price, self.at(price) + other.at(price)) for price in prices), self.slope + other.slope
-        )
+        values = tuple((price, self.at(price) + other.at(price)) for price in prices)
+        return PayoffLine(values, self.slope + other.slope)
 
     def lowest(self) -> Fraction | int | None:
         """None: it falls without limit."""
@@ -57,43 +83,44 @@ class PayoffLine:
     def zeros(self) -> tuple[Paise, ...]:
         """Where the P&L is 0, ascending: the exact crossings rounded to the paisa, and the ends of stretches at 0."""
         found = set()
-        values = [value for _, value in self.points]
-        # What follows the last point has the sign of the slope.
-        for index, ((price, value), following) in enumerate(zip(self.points, [*values[1:], self.slope], strict=True)):
-            is_inside = index > 0 and values[index - 1] == 0 and following == 0
-            if value == 0 and not is_inside:
-                found.add(price)
-            elif value * following < 0:
-                found.add(round(price + self._to_zero(index)))
+        # A point beyond the last, far enough to see whether and where the line crosses 0 after it.
+        last, value = self.points[-1]
+        far = last + 1 + abs(int(value))
+        points = [*self.points, (far, self.at(far))]
+        was_zero = False
+        for here, following in pairwise(points):
+            if here[1] == 0 and not (was_zero and following[1] == 0):
+                found.add(here[0])
+            elif here[1] * following[1] < 0:
+                found.add(round(here[0] - here[1] / _slope(here, following)))
+            was_zero = here[1] == 0
         return tuple(sorted(found))
 
-    def _to_zero(self, index: int) -> Fraction:
-        """How far after the point the line crosses 0. The caller knows that it does."""
-        is_last = index + 1 == len(self.points)
-        slope = self.slope if is_last else _slope(self.points[index], self.points[index + 1])
-        return -Fraction(self.points[index][1]) / slope
+
+def known_legs(legs: Iterable[Leg]) -> tuple[KnownLeg, ...] | str:
+    """The legs with what their payoff needs; or in words what is missing for the first that has not all."""
+    known = []
+    for leg in legs:
+        terms = leg.instrument
+        if leg.entry is None:
+            return f"no entry price for {terms.key}"
+        if terms.right is None:
+            known.append(KnownLeg(terms.key, leg.units, leg.entry, 0, 0, terms.expiry))
+        elif terms.strike is None:
+            return f"no strike for {terms.key}"
+        else:
+            sign = 1 if terms.right is Right.CALL else -1
+            known.append(KnownLeg(terms.key, leg.units, leg.entry, sign, terms.strike, terms.expiry))
+    return tuple(known)
 
 
-def line_of(legs: Iterable[Leg]) -> PayoffLine:
-    """P&L of the legs if all ended at one moment. Their entries, and the options' strikes, must be known."""
+def line_of(legs: Iterable[KnownLeg]) -> PayoffLine:
+    """P&L of the legs if all ended at one moment."""
     legs = tuple(legs)
-    prices = sorted({0, *(leg.instrument.strike for leg in legs if leg.instrument.strike is not None)})
-    return PayoffLine(
-        tuple((price, sum(value_at_expiry(leg, price) for leg in legs)) for price in prices),
-        sum(leg.units for leg in legs if leg.instrument.right is not Right.PUT),
-    )
-
-
-def value_at_expiry(leg: Leg, price: Paise) -> Paise:
-    """P&L of the leg in paise when the underlying ends at `price`. Its entry and an option's strike must be known."""
-    strike = leg.instrument.strike or 0
-    worth = price
-    if leg.instrument.right is Right.CALL:
-        worth = max(price - strike, 0)
-    elif leg.instrument.right is Right.PUT:
-        worth = max(strike - price, 0)
-    return leg.units * (worth - (leg.entry or 0))
+    prices = sorted({0, *(leg.strike for leg in legs)})
+    points = tuple((price, sum(leg.pnl(price) for leg in legs)) for price in prices)
+    return PayoffLine(points, sum(leg.units for leg in legs if leg.sign >= 0))
 
 
 def _slope(start: tuple[Paise, Fraction | int], end: tuple[Paise, Fraction | int]) -> Fraction:
-    return Fraction(end[1] - start[1], 1) / (end[0] - start[0])
+    return Fraction(end[1] - start[1], end[0] - start[0])

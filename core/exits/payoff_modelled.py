@@ -6,38 +6,37 @@ For showing to a person, labelled as modelled. No stop and no target rests on it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from datetime import date
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from core.exits.payoff import why_unknown
-from core.model.instrument import Right
-from core.pricing.black import DAYS_PER_YEAR, sign_of
+from core.exits.payoff import payoff_legs
+from core.exits.payoff_line import line_of
+from core.pricing.black import DAYS_PER_YEAR
 from core.pricing.black_array import black_scholes_array
 from core.pricing.forward import discount_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date
 
+    from core.exits.payoff_line import KnownLeg
     from core.model.instrument import InstrumentKey
     from core.model.money import Paise
-    from core.model.position import Leg, Position
+    from core.model.position import Position
     from core.pricing.black_array import Floats
 
-GRID_CELLS: Final = 2_000
+GRID_CELLS: Final = 20_000
 GRID_REACH: Final = 3
 """The grid runs from 0 to this many times the highest strike or the spot; what happens at infinity is known apart."""
-_REFINEMENTS: Final = 3
-_CELLS_OF_REFINEMENT: Final = 100
-_HALVINGS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class ModelledPayoff:
     """As `Payoff`, but estimated, at the close of the day `at` (None: no leg expires). `note` says why all is unknown.
 
-    A breakeven pair closer together than a cell of the grid (a few rupees) is not seen.
+    From a grid: a peak or a breakeven between two of its prices (some rupees apart for an index) is read off the straight
+    line between them, and two breakevens between the same two prices are not seen.
     """
 
     at: date | None
@@ -47,6 +46,12 @@ class ModelledPayoff:
     note: str = ""
     is_profit_unlimited: bool = False
     is_loss_unlimited: bool = False
+
+
+class _PricedLeg(NamedTuple):
+    leg: KnownLeg
+    years: float
+    volatility: float
 
 
 def modelled_payoff(
@@ -65,92 +70,71 @@ def modelled_payoff(
         ValueError: `at` is after the first expiry. What is left of a position then depends on the way there.
     """
     first = position.earliest_expiry
-    at = at or first
-    if at is not None and first is not None and at > first:
+    day = at or first
+    if first is not None and (at or first) > first:
         raise ValueError(f"expected a day up to the first expiry {first}, received {at}")
-    note = why_unknown(position.legs)
-    missing = (leg for leg in position.legs if leg.instrument.key not in volatility_by_leg)
-    unpriced = next((leg for leg in missing if at is not None and _outlives(leg, at)), None)
-    if not note and unpriced is not None:
-        note = f"no volatility for {unpriced.instrument.symbol}"
-    if note:
-        return ModelledPayoff(at, None, None, None, f"modelled payoff unknown: {note}")
-    return _Estimate(position, at, volatility_by_leg, rate).payoff(spot)
+    legs = _priced_legs(position, day or date.max, volatility_by_leg)
+    if isinstance(legs, str):
+        return ModelledPayoff(day, None, None, None, f"modelled payoff unknown: {legs}")
+    strikes = [leg.strike for leg, _, _ in legs]
+    grid = np.union1d(np.linspace(0, GRID_REACH * max([spot, *strikes]), GRID_CELLS + 1), strikes)
+    values = np.zeros_like(grid)
+    for leg in legs:
+        values += _pnl(leg, grid, rate)
+    slope = line_of(leg for leg, _, _ in legs).slope
+    extremes = values if slope else np.append(values, _far_pnl(legs, rate))
+    return ModelledPayoff(
+        day,
+        None if slope > 0 else round(max(extremes.max(), 0.0)),
+        None if slope < 0 else round(max(-extremes.min(), 0.0)),
+        _zeros(grid, values, slope),
+        is_profit_unlimited=slope > 0,
+        is_loss_unlimited=slope < 0,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Estimate:
-    position: Position
-    at: date | None
-    volatility_by_leg: Mapping[InstrumentKey, float]
-    rate: float
-
-    def payoff(self, spot: Paise) -> ModelledPayoff:
-        strikes = {leg.instrument.strike for leg in self.position.legs if leg.instrument.strike is not None}
-        grid = np.union1d(np.linspace(0, GRID_REACH * max(spot, *strikes, 0), GRID_CELLS + 1), sorted(strikes))
-        values = self.values(grid)
-        slope = sum(leg.units for leg in self.position.legs if leg.instrument.right is not Right.PUT)
-        far = [] if slope else [self.far_value()]
-        return ModelledPayoff(
-            self.at,
-            None if slope > 0 else round(max(self.highest(grid, values, 1), *far, 0)),
-            None if slope < 0 else round(max(self.highest(grid, values, -1), *(-value for value in far), 0)),
-            self.zeros(grid, values, slope),
-            is_profit_unlimited=slope > 0,
-            is_loss_unlimited=slope < 0,
-        )
-
-    def values(self, prices: Floats) -> Floats:
-        total = np.zeros_like(prices)
-        for leg in self.position.legs:
-            total += leg.units * (self.worth(leg, prices) - float(leg.entry or 0))
-        return total
-
-    def worth(self, leg: Leg, prices: Floats) -> Floats:
-        right, strike = leg.instrument.right, leg.instrument.strike
-        if right is None or strike is None:
-            return prices
-        volatility = self.volatility_by_leg.get(leg.instrument.key, 0.0)
-        return black_scholes_array(sign_of(right), prices, strike, self.years(leg), volatility, self.rate).price
-
-    def years(self, leg: Leg) -> float:
-        expiry = leg.instrument.expiry
-        return 0.0 if expiry is None or self.at is None else (expiry - self.at).days / DAYS_PER_YEAR
-
-    def far_value(self) -> float:
-        """P&L at infinite prices, where calls are worth the underlying less the discounted strike; units cancel out."""
-        total = 0.0
-        for leg in self.position.legs:
-            owed = 0.0
-            if leg.instrument.right is Right.CALL:
-                owed = (leg.instrument.strike or 0) * discount_of(self.years(leg), self.rate)
-            total -= leg.units * (owed + (leg.entry or 0))
-        return total
-
-    def highest(self, grid: Floats, values: Floats, sign: int) -> float:
-        """The largest sign × P&L: the best point of the grid, and around it on finer and finer ones."""
-        highest = -np.inf
-        for _ in range(_REFINEMENTS):
-            best = int(np.argmax(sign * values))
-            highest = max(highest, float(sign * values[best]))
-            grid = np.linspace(grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)], _CELLS_OF_REFINEMENT + 1)
-            values = self.values(grid)
-        return max(highest, float(np.max(sign * values)))
-
-    def zeros(self, grid: Floats, values: Floats, slope: int) -> tuple[Paise, ...]:
-        is_zero = values == 0
-        is_inside = is_zero & np.append(False, is_zero[:-1]) & np.append(is_zero[1:], slope == 0)
-        crossed = np.flatnonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0)
-        low, high, rises = grid[crossed], grid[crossed + 1], values[crossed] < 0
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
-            is_before = (self.values(middle) < 0) == rises
-            low, high = np.where(is_before, middle, low), np.where(is_before, high, middle)
-        found = {*grid[is_zero & ~is_inside].tolist(), *high.tolist()}
-        if values[-1] * slope < 0:
-            found.add(float(grid[-1] - values[-1] / slope))
-        return tuple(sorted({round(price) for price in found}))
+def _priced_legs(
+    position: Position, day: date, volatility_by_leg: Mapping[InstrumentKey, float]
+) -> list[_PricedLeg] | str:
+    """The legs with the years and volatility that are left after the day, 0 where none is; or in words what is missing."""
+    legs = payoff_legs(position.legs)
+    if isinstance(legs, str):
+        return legs
+    priced = []
+    for leg in legs:
+        years = volatility = 0.0
+        if leg.option_expiry is not None and leg.option_expiry > day:
+            if leg.key not in volatility_by_leg:
+                return f"no volatility for {leg.key}"
+            years, volatility = (leg.option_expiry - day).days / DAYS_PER_YEAR, volatility_by_leg[leg.key]
+        priced.append(_PricedLeg(leg, years, volatility))
+    return priced
 
 
-def _outlives(leg: Leg, at: date) -> bool:
-    return leg.instrument.right is not None and leg.instrument.expiry is not None and leg.instrument.expiry > at
+def _pnl(priced: _PricedLeg, prices: Floats, rate: float) -> Floats:
+    leg, years, volatility = priced
+    worth = prices
+    if leg.sign:
+        worth = black_scholes_array(leg.sign, prices, leg.strike, years, volatility, rate).price
+    return leg.units * (worth - leg.entry)
+
+
+def _far_pnl(legs: list[_PricedLeg], rate: float) -> float:
+    """At infinite prices: calls are worth the underlying less the discounted strike, puts nothing; units cancel out."""
+    total = 0.0
+    for leg, years, _ in legs:
+        owed = leg.strike * discount_of(years, rate) if leg.sign > 0 else 0.0
+        total -= leg.units * (owed + leg.entry)
+    return total
+
+
+def _zeros(grid: Floats, values: Floats, slope: int) -> tuple[Paise, ...]:
+    is_zero = values == 0
+    is_inside = is_zero & np.append(False, is_zero[:-1]) & np.append(is_zero[1:], slope == 0)
+    found = grid[is_zero & ~is_inside].tolist()
+    for index in np.flatnonzero(values[:-1] * values[1:] < 0):
+        (low, high), (before, after) = grid[index : index + 2], values[index : index + 2]
+        found.append(low + (high - low) * before / (before - after))
+    if values[-1] * slope < 0:
+        found.append(grid[-1] - values[-1] / slope)
+    return tuple(sorted({round(price) for price in found}))

@@ -16,7 +16,7 @@ from core.pricing.forward import discount_of, spot_forward
 from core.pricing.implied_volatility import implied_volatility, why_undetermined
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import date, time
 
     from core.model.instrument import InstrumentKey, Right
@@ -47,40 +47,52 @@ class PricingMoment:
 
 @dataclass(frozen=True, slots=True)
 class OptionTerms:
-    """What an option leg is priced with. `forward` in paise at the leg's expiry; `is_on_spot`: it was made from the spot."""
+    """What an option leg is priced with. `forward` in paise at the leg's expiry, `spot` where the forward was made from it.
+
+    `discount` is today's worth of 1 at expiry, `years` are to the close of the expiry day.
+    """
 
     right: Right
     strike: Paise
     years: float
-    forward: float
     discount: float
-    is_on_spot: bool
+    forward: float
+    spot: Paise | None
+
+
+@dataclass(frozen=True, slots=True)
+class Greeks:
+    """Signed by units: a sold option has negative gamma and vega and gains by theta.
+
+    `delta` in units of the underlying: paise of P&L for each paisa that it rises (that the forward of the expiry rises, where
+    options are judged on one). `gamma`: change of that delta for each rupee. `theta`: paise for each calendar day, at the pace
+    of this moment (on the last day it can exceed what an option is worth). `vega`: paise for each volatility point.
+    """
+
+    delta: float
+    gamma: float
+    theta: float
+    vega: float
 
 
 @dataclass(frozen=True, slots=True)
 class LegGreeks:
-    """The leg's own share, signed by its units: a short option has negative gamma and vega and gains by theta.
+    """One leg's share. `iv` per year, 1.0 is 100 %. None with a `note` is unknown, and the note says why.
 
-    `iv` per year, 1.0 is 100 %; None also for stock and futures, which have none (`terms` is None, the Greeks are known).
-    `delta` in units of the underlying: paise of P&L for each paisa that it rises (the forward of the expiry, where options are
-    judged on one). `gamma`: change of that delta for each rupee. `theta`: paise for each calendar day, at the pace of this
-    moment. `vega`: paise for each volatility point.
+    Stock and futures have no `terms` and no `iv`; their delta is 1 for each unit and the rest 0.
     """
 
     leg: Leg
     mark: Paise | None
     terms: OptionTerms | None = None
     iv: float | None = None
-    delta: float | None = None
-    gamma: float | None = None
-    theta: float | None = None
-    vega: float | None = None
+    greeks: Greeks | None = None
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PositionGreeks:
-    """Sums over the legs in the same units and signs. All are None while one leg's are; `note` names the first such leg.
+    """Each leg's share and the `total`, None while one leg's is unknown; `note` names the first such leg and why.
 
     `iv` is the volatility of the position: the average of its legs' implied volatilities, weighted by the size of each
     leg's vega (a sold leg weighs as much as a bought one, so that a spread has the volatility of its legs and not of
@@ -89,10 +101,7 @@ class PositionGreeks:
 
     legs: tuple[LegGreeks, ...]
     iv: float | None
-    delta: float | None
-    gamma: float | None
-    theta: float | None
-    vega: float | None
+    total: Greeks | None
     note: str = ""
 
 
@@ -108,59 +117,44 @@ class Shock:
 def position_greeks(position: Position, marks: Mapping[InstrumentKey, Paise], moment: PricingMoment) -> PositionGreeks:
     """Greeks from marks in paise; an instrument without a mark is left out of `marks`."""
     legs = tuple(leg_greeks(leg, marks.get(leg.instrument.key), moment) for leg in position.legs)
-    unknown = next((leg for leg in legs if leg.note), None)
-    if unknown is not None:
-        return PositionGreeks(legs, None, None, None, None, None, f"{unknown.leg.instrument.symbol}: {unknown.note}")
-    return PositionGreeks(
-        legs,
-        position_iv(legs),
-        delta=sum(leg.delta or 0.0 for leg in legs),
-        gamma=sum(leg.gamma or 0.0 for leg in legs),
-        theta=sum(leg.theta or 0.0 for leg in legs),
-        vega=sum(leg.vega or 0.0 for leg in legs),
-    )
+    delta = gamma = theta = vega = 0.0
+    for of_leg in legs:
+        if of_leg.greeks is None:
+            return PositionGreeks(legs, None, None, f"{of_leg.leg.instrument.symbol}: {of_leg.note}")
+        delta += of_leg.greeks.delta
+        gamma += of_leg.greeks.gamma
+        theta += of_leg.greeks.theta
+        vega += of_leg.greeks.vega
+    return PositionGreeks(legs, position_iv(legs), Greeks(delta, gamma, theta, vega))
 
 
-def position_iv(legs: tuple[LegGreeks, ...]) -> float | None:
-    """One volatility for the legs, as `PositionGreeks.iv` defines it. None while an option's is unknown."""
+def position_iv(legs: Iterable[LegGreeks]) -> float | None:
+    """One volatility for the legs, as `PositionGreeks.iv` defines it. None while one leg is unknown."""
     weighted = weights = 0.0
-    for leg in legs:
-        if leg.note:
+    for of_leg in legs:
+        if of_leg.greeks is None:
             return None
-        if leg.iv is not None:
-            weight = abs(leg.vega or 0.0)
-            weighted += weight * leg.iv
+        if of_leg.iv is not None:
+            weight = abs(of_leg.greeks.vega)
+            weighted += weight * of_leg.iv
             weights += weight
     return weighted / weights if weights else None
 
 
 def leg_greeks(leg: Leg, mark: Paise | None, moment: PricingMoment) -> LegGreeks:
+    """One leg, with its price in paise per unit. A price half a tick off must not matter, else its volatility is unknown."""
     if leg.instrument.right is None:
-        return LegGreeks(leg, mark, delta=float(leg.units), gamma=0.0, theta=0.0, vega=0.0)
+        return LegGreeks(leg, mark, greeks=Greeks(float(leg.units), 0.0, 0.0, 0.0))
     terms = option_terms(leg, moment)
     if isinstance(terms, str):
         return LegGreeks(leg, mark, note=terms)
     if mark is None:
-        return LegGreeks(leg, mark, terms, note="no price")
-    right, strike, years, forward, discount = terms.right, terms.strike, terms.years, terms.forward, terms.discount
-    iv = implied_volatility(right, mark, forward, strike, years, discount, leg.instrument.tick / 2)
+        return LegGreeks(leg, None, terms, note="no price")
+    contract = terms.right, mark, terms.forward, terms.strike, terms.years, terms.discount
+    iv = implied_volatility(*contract, leg.instrument.tick / 2)
     if iv is None:
-        return LegGreeks(leg, mark, terms, note=why_undetermined(right, mark, forward, strike, years, discount))
-    if terms.is_on_spot and moment.spot is not None:
-        value = black_scholes(right, moment.spot, strike, years, iv, moment.rate, moment.dividend_yield)
-    else:
-        value = black_76(right, forward, strike, years, iv, moment.rate)
-    units = leg.units
-    return LegGreeks(
-        leg,
-        mark,
-        terms,
-        iv,
-        delta=units * value.delta,
-        gamma=units * value.gamma * PAISE_PER_RUPEE,
-        theta=units * value.theta_per_day,
-        vega=units * value.vega_per_point,
-    )
+        return LegGreeks(leg, mark, terms, note=why_undetermined(*contract))
+    return LegGreeks(leg, mark, terms, iv, _greeks(leg.units, terms, iv, moment))
 
 
 def option_terms(leg: Leg, moment: PricingMoment) -> OptionTerms | str:
@@ -172,11 +166,11 @@ def option_terms(leg: Leg, moment: PricingMoment) -> OptionTerms | str:
     discount = discount_of(years, moment.rate)
     forward = moment.forwards.get(expiry)
     if forward is not None:
-        return OptionTerms(right, strike, years, forward, discount, is_on_spot=False)
+        return OptionTerms(right, strike, years, discount, forward, None)
     if moment.spot is None:
         return "no price of the underlying"
     forward = spot_forward(moment.spot, years, moment.rate, moment.dividend_yield)
-    return OptionTerms(right, strike, years, forward, discount, is_on_spot=True)
+    return OptionTerms(right, strike, years, discount, forward, moment.spot)
 
 
 def position_shock(greeks: PositionGreeks, spot_percent: float, volatility_percent: float) -> Paise | None:
@@ -188,14 +182,10 @@ def position_shock(greeks: PositionGreeks, spot_percent: float, volatility_perce
     total = 0.0
     move, widening = 1 + spot_percent / 100, 1 + volatility_percent / 100
     for of_leg in greeks.legs:
-        leg, terms = of_leg.leg, of_leg.terms
-        if leg.entry is None or of_leg.mark is None or of_leg.note:
+        price = _shocked_price(of_leg, move, widening)
+        if price is None or of_leg.leg.entry is None:
             return None
-        price = of_leg.mark * move
-        if terms is not None and of_leg.iv is not None:
-            deviation = of_leg.iv * widening * math.sqrt(terms.years)
-            price = black_price(terms.right, terms.forward * move, terms.strike, deviation, terms.discount)
-        total += leg.units * (price - leg.entry)
+        total += of_leg.leg.units * (price - of_leg.leg.entry)
     return round(total)
 
 
@@ -210,3 +200,26 @@ def shock_grid(
         for volatility in volatility_percents
         for spot in spot_percents
     )
+
+
+def _greeks(units: int, terms: OptionTerms, iv: float, moment: PricingMoment) -> Greeks:
+    if terms.spot is None:
+        value = black_76(terms.right, terms.forward, terms.strike, terms.years, iv, moment.rate)
+    else:
+        rates = moment.rate, moment.dividend_yield
+        value = black_scholes(terms.right, terms.spot, terms.strike, terms.years, iv, *rates)
+    return Greeks(
+        delta=units * value.delta,
+        gamma=units * value.gamma * PAISE_PER_RUPEE,
+        theta=units * value.theta_per_day,
+        vega=units * value.vega_per_point,
+    )
+
+
+def _shocked_price(of_leg: LegGreeks, move: float, widening: float) -> float | None:
+    if of_leg.terms is not None and of_leg.iv is not None:
+        terms, deviation = of_leg.terms, of_leg.iv * widening * math.sqrt(of_leg.terms.years)
+        return black_price(terms.right, terms.forward * move, terms.strike, deviation, terms.discount)
+    if of_leg.mark is None or of_leg.greeks is None:
+        return None
+    return of_leg.mark * move

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from core.exits.payoff import Payoff, payoff_of
-from core.exits.payoff_line import line_of, value_at_expiry
+from core.exits.payoff_line import PayoffLine, known_legs, line_of
 from core.model.instrument import Right
 from tests.unit.exits.builders import call, leg, position, put, stock
 
@@ -55,6 +55,7 @@ STRATEGIES = {
     "Short Future": ((future(1, -75, 100),), 100, None, [100]),
     "Future with a put": ((future(1, 75, 100), put(2, 75, 95, 2)), None, 7, [102]),
     "Short future with a call": ((future(1, -75, 100), call(2, 75, 105, 2)), 98, 7, [98]),
+    "Future and stock": ((future(1, 75, 100), stock(2, -75, 98)), 0, 2, []),
     "Collared future": ((future(1, 75, 100), put(2, 75, 95, 2), call(3, -75, 105, 2)), 5, 5, [100]),
     # Bought for more than it can ever be worth: it makes nothing at all.
     "Overpaid": ((call(1, 75, 100, 12), call(2, -75, 110, 1)), 0, 11, []),
@@ -108,15 +109,54 @@ def test_breakevens_are_where_nothing_is_made_or_lost(legs, zeros):
     ],
 )
 def test_an_unknown_payoff_says_why(legs, why):
-    assert payoff_of(position(*legs)) == Payoff(None, None, f"max profit and loss unknown: {why}")
+    found = payoff_of(position(*legs))
+    assert found == Payoff(None, None, f"max profit and loss unknown: {why}")
+    assert (found.is_profit_unlimited, found.is_loss_unlimited) == (False, False)
 
 
-def test_values_at_expiry():
-    bought = call(1, 75, 100, 5)
-    assert [value_at_expiry(bought, price) for price in (9_000, 10_000, 11_000)] == [-37_500, -37_500, 37_500]
-    assert value_at_expiry(stock(1, -75, 100), 9_000) == 75_000
+def test_what_a_leg_has_made_when_it_ends():
+    bought, sold, shares = known_legs((call(1, 75, 100, 5), put(2, -75, 100, 5), stock(3, -75, 100)))
+    assert [bought.pnl(price) for price in (9_000, 10_000, 11_000)] == [-37_500, -37_500, 37_500]
+    assert [sold.pnl(price) for price in (9_000, 10_000, 11_000)] == [-37_500, 37_500, 37_500]
+    assert shares.pnl(9_000) == 75_000
 
 
 def test_a_line_between_and_beyond_its_points():
-    line = line_of((call(1, 3, 100, 0), put(2, 2, 50, 0)))
+    line = line_of(known_legs((call(1, 3, 100, 0), put(2, 2, 50, 0))))
     assert [line.at(price) for price in (0, 2_500, 5_000, 7_500, 10_000, 10_001)] == [10_000, 5_000, 0, 0, 0, 3]
+    assert line.plus(line) == PayoffLine(((0, 20_000), (5_000, 0), (10_000, 0)), 6)
+
+
+@pytest.mark.parametrize(
+    ("points", "slope", "envelope"),
+    [
+        # What bends down is cut off by the chord over it.
+        (((0, 0), (10, 5), (20, 0)), 1, ((0, 0), (20, 0))),
+        (((0, 0), (10, 5), (20, 20)), 2, ((0, 0), (10, 5), (20, 20))),
+        (((0, 10), (10, 8), (20, 2), (30, 1)), 0, ((0, 10), (20, 2), (30, 1))),
+        # Three points are cut off one after the other.
+        (((0, 0), (10, 9), (20, 17), (30, 24), (40, 0)), 0, ((0, 0),)),
+        # A rise that ends is no help: the line stays at what it rose from.
+        (((0, 0), (10, 0), (20, 10)), 0, ((0, 0),)),
+        (((0, 5), (10, 0), (20, 10)), 0, ((0, 5), (10, 0))),
+        # Where the bend is none, the point is left out.
+        (((0, 0), (10, 10), (20, 20)), 1, ((0, 0),)),
+        (((0, 3),), -2, ((0, 3),)),
+    ],
+)
+def test_the_envelope_is_the_highest_convex_line_below(points, slope, envelope):
+    assert PayoffLine(points, slope).lower_envelope() == PayoffLine(envelope, slope)
+
+
+def test_the_lowest_of_a_line():
+    assert PayoffLine(((0, 5), (10, -3), (20, 4)), 0).lowest() == -3
+    assert PayoffLine(((0, 5),), -1).lowest() is None
+
+
+def test_the_least_crossing_counts():
+    """One unit, one paisa of premium: the P&L falls from 1 to −1 within two paise."""
+    assert line_of(known_legs((put(1, 1, 0.02, 0.01),))).zeros() == (1,)
+    assert PayoffLine(((0, 1), (3, 0), (6, -1)), 0).zeros() == (3,)
+    assert PayoffLine(((0, 1), (7, -1)), 0).zeros() == (4,)
+    assert PayoffLine(((0, -7),), 2).zeros() == (4,)
+    assert PayoffLine(((0, -1),), 1).zeros() == (1,)

@@ -58,6 +58,20 @@ POSITIONS = {
     "two covered calls": ((stock(1, 150, 100), call(2, -75, 110, 4), far_call(3, -75, 115, 6)), 35, 190),
     "collar with a later call": ((stock(1, 75, 100), put(2, 75, 95, 2), far_call(3, -75, 110, 3)), 11, UNKNOWN),
     "later future under a call": ((leg(1, 75, 100, expiry=FAR), call(2, -75, 110, 4)), 14, 96),
+    # Two puts under one share: worst at their strike, where the later spread may already be worth its width.
+    "more puts than stock": (
+        (
+            stock(1, 75, 100),
+            put(2, 150, 95, 2),
+            call(3, -75, 110, 3),
+            far_put(4, -75, 100, 8),
+            far_put(5, 75, 90, 4),
+        ),
+        83,
+        12,
+    ),
+    # Calls are no cover for puts, nor the other way round.
+    "puts uncovered": ((put(1, 75, 90, 2), far_put(2, -75, 90, 4), far_call(3, 150, 110, 1)), None, UNKNOWN),
     "risk reversal": ((put(1, -75, 90, 4), far_call(2, 75, 110, 4)), None, 90),
     "both bought": ((put(1, 75, 90, 4), far_put(2, 75, 100, 8)), 178, 12),
 }
@@ -80,3 +94,33 @@ def test_the_order_of_the_legs_is_nothing():
     legs = POSITIONS["double calendar"][0]
     assert payoff_of(position(*legs)) == payoff_of(position(*reversed(legs)))
     assert {leg.instrument.expiry for leg in legs} == {EXPIRY, FAR}
+
+
+@pytest.mark.parametrize(
+    ("legs", "wanted"),
+    [
+        # A lot of one: each bound still counts the least unit.
+        ((call(1, -1, 100, 4), far_call(2, 1, 100, 7)), (None, 300, False, False)),
+        ((call(1, 1, 100, 4), far_call(2, -1, 100, 7)), (300, None, False, False)),
+        ((call(1, -1, 100, 4), far_call(2, 2, 100, 7)), (None, 1_000, True, False)),
+        ((call(1, -2, 100, 4), far_call(2, 1, 100, 7)), (None, None, False, True)),
+        ((call(1, 2, 100, 4), far_call(2, -1, 100, 7)), (None, None, True, False)),
+        # Opened for a credit: nothing can be lost, not even a paisa.
+        ((call(1, -1, 100, 7), far_call(2, 1, 100, 4)), (None, 0, False, False)),
+        ((call(1, -1, 100, 7), far_call(2, 1, 100, 6.99)), (None, 0, False, False)),
+    ],
+)
+def test_single_units(legs, wanted):
+    payoff = payoff_of(position(*legs))
+    found = payoff.max_profit, payoff.max_loss, payoff.is_profit_unlimited, payoff.is_loss_unlimited
+    assert found == wanted
+    assert ("profit unknown" in payoff.note, "loss unknown" in payoff.note) == (
+        wanted[0] is None and not wanted[2],
+        wanted[1] is None and not wanted[3],
+    )
+
+
+def test_a_part_of_a_paisa_is_rounded_against_us():
+    """A sold spread of 3 paise over strikes 1 to 4, worth up to ¾ of the underlying, under a call at 3: 2¼ paise can be lost."""
+    legs = call(1, 1, 0.03, 0), far_call(2, -1, 0.01, 0), far_call(3, 1, 0.04, 0)
+    assert payoff_of(position(*legs)).max_loss == 3

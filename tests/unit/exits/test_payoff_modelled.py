@@ -34,6 +34,7 @@ def test_a_calendar_makes_most_at_its_strike():
     assert found.max_profit == round(75 * (at_strike - 400 + 200))
     assert (found.at, found.max_loss, found.note) == (EXPIRY, payoff_of(CALENDAR).max_loss, "")
     low, high = found.breakevens
+    assert (type(low), type(high)) == (int, int)
     for price in (low, high):
         worth = black_scholes(Right.CALL, price, 10_000, 28 / 365, 0.2).price
         assert worth - max(price - 10_000, 0) == pytest.approx(200, abs=1)
@@ -61,6 +62,27 @@ def test_interest_takes_from_the_strike_far_out():
     assert gain.max_loss == round(75 * 10_000 * (1 - 2.718281828459045 ** (-0.5 * 28 / 365)) - debit)
 
 
+def test_what_is_left_at_infinity_counts_beyond_the_grid():
+    """A put calendar loses its debit only where the later put is worth nothing: in a wild market, far beyond the grid."""
+    legs = put(1, -75, 100, 2), put(2, 75, 100, 4, expiry=FAR)
+    assert modelled_payoff(position(*legs), SPOT, {key(2): 4.0}, rate=-0.1).max_loss == 75 * 200
+    # With interest the calls keep what the strike costs less: their profit nears it from above.
+    legs = call(1, -75, 100, 2), call(2, 75, 100, 2, expiry=FAR), stock(3, 75, 100), stock(4, -75, 100)
+    far = modelled_payoff(position(*legs), SPOT, {key(2): 0.2}, rate=0.1)
+    assert far.max_loss == 0
+    assert far.max_profit > round(75 * 10_000 * (1 - 2.718281828459045 ** (-0.1 * 28 / 365)))
+
+
+def test_single_units_count():
+    found = modelled_payoff(position(call(1, -1, 100, 5)), SPOT, {})
+    assert (found.max_profit, found.max_loss, found.is_loss_unlimited) == (500, None, True)
+    found = modelled_payoff(position(call(1, 1, 100, 300.01), call(2, 1, 600, 0)), 0, {})
+    assert found.breakevens == (40_001,)
+    # One paisa short of a premium where the grid ends, at three times the strike.
+    found = modelled_payoff(position(call(1, 1, 1, 2.01)), 0, {})
+    assert found.breakevens == (301,)
+
+
 def test_an_earlier_day_prices_every_option():
     day = EXPIRY - timedelta(7)
     bought = position(call(1, 75, 100, 2))
@@ -75,13 +97,14 @@ def test_an_earlier_day_prices_every_option():
 @pytest.mark.parametrize(
     ("legs", "why"),
     [
-        (CALENDAR.legs, "no volatility for NIFTY-2"),
+        (CALENDAR.legs, "no volatility for NSE_FNO:2"),
         ((call(1, 75, 100, None),), "no entry price for NSE_FNO:1"),
     ],
 )
 def test_what_is_missing_is_said(legs, why):
     found = modelled_payoff(position(*legs), SPOT, {})
     assert found == ModelledPayoff(EXPIRY, None, None, None, f"modelled payoff unknown: {why}")
+    assert (found.is_profit_unlimited, found.is_loss_unlimited) == (False, False)
 
 
 def test_a_breakeven_beyond_the_grid_is_where_the_last_slope_leads():

@@ -5,6 +5,7 @@ from datetime import date, datetime, time, timedelta
 import pytest
 
 from core.exits.position_greeks import (
+    Greeks,
     LegGreeks,
     PricingMoment,
     Shock,
@@ -45,6 +46,10 @@ def marks_at(of, moment, volatilities, years=YEARS):
     return marks
 
 
+def numbers(greeks):
+    return [greeks.delta, greeks.gamma, greeks.theta, greeks.vega]
+
+
 @pytest.mark.parametrize("moment", [ON_SPOT, ON_FORWARD], ids=["spot", "forward"])
 def test_each_leg_by_quantlib_at_its_implied_volatility(moment):
     marks = marks_at(CONDOR, moment, SMILE)
@@ -61,15 +66,16 @@ def test_each_leg_by_quantlib_at_its_implied_volatility(moment):
             theta = quantlib.on_spot(terms[0], 2_403_000.0, *terms[1:], 0.06)[3]
         assert price == pytest.approx(marks[leg_of.instrument.key], abs=1e-6)
         wanted = [leg_of.units * each for each in (delta, gamma * 100, theta / 365, vega / 100)]
-        assert [of_leg.delta, of_leg.gamma, of_leg.theta, of_leg.vega] == pytest.approx(wanted, rel=1e-6)
+        assert numbers(of_leg.greeks) == pytest.approx(wanted, rel=1e-6)
         sums = [total + each for total, each in zip(sums, wanted, strict=True)]
-    assert [greeks.delta, greeks.gamma, greeks.theta, greeks.vega] == pytest.approx(sums, rel=1e-6)
+    assert numbers(greeks.total) == pytest.approx(sums, rel=1e-6)
     assert greeks.note == ""
 
 
 def test_a_short_condor_decays_in_our_favour_and_fears_volatility():
     greeks = position_greeks(CONDOR, marks_at(CONDOR, ON_SPOT, SMILE), ON_SPOT)
-    assert (greeks.theta > 0, greeks.gamma < 0, greeks.vega < 0, abs(greeks.delta) < 20) == (True,) * 4
+    assert (greeks.total.theta > 0, greeks.total.gamma < 0, greeks.total.vega < 0) == (True,) * 3
+    assert abs(greeks.total.delta) < 20
 
 
 def test_greeks_are_what_the_position_does():
@@ -78,9 +84,9 @@ def test_greeks_are_what_the_position_does():
     up, down = position_shock(greeks, 0.05, 0), position_shock(greeks, -0.05, 0)
     move = 2_400_000 * 0.0005
     # The forward moves by the spot's share, so the spot's delta is seen through it to the carry of a week.
-    assert (up - down) / (2 * move) == pytest.approx(greeks.delta, abs=0.01)
-    assert (up - 2 * now + down) / move**2 * 100 == pytest.approx(greeks.gamma, rel=0.01)
-    points = sum(each.vega * each.iv for each in greeks.legs)
+    assert (up - down) / (2 * move) == pytest.approx(greeks.total.delta, abs=0.01)
+    assert (up - 2 * now + down) / move**2 * 100 == pytest.approx(greeks.total.gamma, rel=0.01)
+    points = sum(each.greeks.vega * each.iv for each in greeks.legs)
     assert (position_shock(greeks, 0, 1) - position_shock(greeks, 0, -1)) / 2 == pytest.approx(points, rel=0.01)
     at_now = sum(leg_pnl(each.leg, each.mark) for each in greeks.legs)
     assert now == at_now
@@ -92,8 +98,8 @@ def test_theta_is_what_a_day_brings():
     greeks = position_greeks(bought, {key(1): 62_000}, moment)
     years = 35 / 365
     prices = [black_scholes(Right.CALL, 2_400_000, 2_400_000, years - d, greeks.iv).price for d in (0, 1 / 36_500)]
-    assert 75 * (prices[1] - prices[0]) * 100 == pytest.approx(greeks.theta, rel=1e-3)
-    assert greeks.theta < 0
+    assert 75 * (prices[1] - prices[0]) * 100 == pytest.approx(greeks.total.theta, rel=1e-3)
+    assert greeks.total.theta < 0
 
 
 def test_the_close_of_the_last_day_is_the_callers():
@@ -106,27 +112,28 @@ def test_the_close_of_the_last_day_is_the_callers():
     ]
     assert ivs[0] == pytest.approx(ivs[1] * 2**0.5, rel=1e-3)
     over = position_greeks(bought, {key(1): 2_000}, PricingMoment(last, time(15, 20), spot=2_400_000))
-    assert (over.delta, over.note) == (None, "NIFTY-1: the option has expired")
+    assert (over.total, over.note) == (None, "NIFTY-1: the option has expired")
     # One minute before.
     minute = PricingMoment(last, time(15, 21), spot=2_400_000)
-    assert position_greeks(bought, {key(1): 400}, minute).delta == pytest.approx(37.5, abs=0.1)
+    assert position_greeks(bought, {key(1): 400}, minute).total.delta == pytest.approx(37.5, abs=0.1)
 
 
 def test_stock_and_futures_have_a_delta_of_one():
     covered = position(stock(1, 75, 240), call(2, -75, 24_200, 80), leg(3, -150, 24_100))
     greeks = position_greeks(covered, {key(2): 8_000}, ON_SPOT)
     share, sold, future = greeks.legs
-    assert share == LegGreeks(covered.legs[0], None, delta=75, gamma=0, theta=0, vega=0)
-    assert (future.delta, future.iv, future.note) == (-150, None, "")
-    assert greeks.delta == pytest.approx(75 - 150 + sold.delta)
-    assert (greeks.gamma, greeks.vega, greeks.iv) == (sold.gamma, sold.vega, pytest.approx(sold.iv))
+    assert share == LegGreeks(covered.legs[0], None, greeks=Greeks(75, 0, 0, 0))
+    assert (future.greeks, future.iv, future.note) == (Greeks(-150, 0, 0, 0), None, "")
+    own = sold.greeks
+    assert numbers(greeks.total) == pytest.approx([75 - 150 + own.delta, own.gamma, own.theta, own.vega])
+    assert greeks.iv == pytest.approx(sold.iv)
     alone = position_greeks(position(stock(1, 75, 240)), {}, PricingMoment(NOW, CLOSE))
-    assert (alone.delta, alone.iv, alone.vega, alone.note) == (75, None, 0, "")
+    assert (alone.total, alone.iv, alone.note) == (Greeks(75, 0, 0, 0), None, "")
 
 
 def test_the_volatility_of_a_position_weighs_each_leg_by_its_vega():
     greeks = position_greeks(CONDOR, marks_at(CONDOR, ON_SPOT, SMILE), ON_SPOT)
-    weights = [abs(each.vega) for each in greeks.legs]
+    weights = [abs(each.greeks.vega) for each in greeks.legs]
     wanted = sum(weight * each.iv for weight, each in zip(weights, greeks.legs, strict=True)) / sum(weights)
     assert greeks.iv == pytest.approx(wanted) == position_iv(greeks.legs)
     assert 0.12 < greeks.iv < 0.15
@@ -170,8 +177,9 @@ def test_the_volatility_of_a_position_weighs_each_leg_by_its_vega():
 def test_what_is_unknown_is_none_in_every_sum(legs, marks, moment, note):
     marks = {key(number): mark for number, mark in marks.items()}
     greeks = position_greeks(position(*legs, stock(9, 1, 1)), marks, moment)
-    assert (greeks.iv, greeks.delta, greeks.gamma, greeks.theta, greeks.vega) == (None,) * 5
+    assert (greeks.iv, greeks.total) == (None, None)
     assert greeks.note == note
+    assert [of_leg.mark for of_leg in greeks.legs[:-1]] == [marks.get(leg.instrument.key) for leg in legs]
     assert position_shock(greeks, 1, 0) is None
     assert {shock.pnl for shock in shock_grid(greeks)} == {None}
 
@@ -217,4 +225,20 @@ def test_calendars_are_priced_each_leg_at_its_own_forward():
     assert (near.terms.forward, far.terms.forward) == (2_403_000, 2_415_000)
     assert (near.terms.years, far.terms.years) == pytest.approx((YEARS, 35 / 365))
     assert (near.leg.instrument.expiry, far.leg.instrument.expiry) == (date(2026, 12, 24), FAR)
-    assert near.gamma < 0 < far.vega
+    assert near.greeks.gamma < 0 < far.greeks.vega
+
+
+def test_a_price_must_stand_half_a_tick_above_what_is_sure():
+    """A tick is 5 paise: 2 paise of time value may be none, 3 are some."""
+    bought = position(call(1, 75, 23_900, 100))
+    moment = PricingMoment(NOW, CLOSE, forwards={EXPIRY: 2_400_000.0})
+    by_mark = [position_greeks(bought, {key(1): mark}, moment).legs[0] for mark in (10_002, 10_003)]
+    assert [of_leg.iv is None for of_leg in by_mark] == [True, False]
+    assert (by_mark[0].mark, by_mark[0].terms) == (10_002, by_mark[1].terms)
+
+
+def test_an_option_without_a_day_is_unknown():
+    undated = position(call(1, 75, 24_000, 5, expiry=None))
+    assert position_greeks(undated, {key(1): 500}, ON_SPOT).note == (
+        "NIFTY-1: no right, strike or expiry in the instrument master"
+    )

@@ -89,6 +89,19 @@ def test_the_units_of_the_greeks():
     assert (value.theta < 0, value.vega > 0, value.rho > 0) == (True, True, True)
 
 
+def test_small_money_is_money():
+    """An underlying of half a paisa is priced like any other."""
+    assert both(CALL, 0.5, 0.5, 1, 0.2).price == pytest.approx(both(CALL, 500, 500, 1, 0.2).price / 1_000)
+    assert black_price(CALL, 0.5, 0.5, 0.2) == pytest.approx(both(CALL, 0.5, 0.5, 1, 0.2).price)
+    assert both(CALL, 0.6, 0.5, 1, 0).delta == 1
+    assert both(CALL, 0.4, 0.5, 1, 0).delta == 0
+
+
+def test_without_a_rate_nothing_is_discounted():
+    assert black_76(CALL, 24_000, 23_000, 2, 0).price == 1_000
+    assert black_76_array(1, 24_000, 23_000, 2, 0).price == 1_000
+
+
 def test_theta_on_a_forward_holds_it_still():
     value = black_76(PUT, 24_000, 25_000, 0.5, 0.2, 0.08)
     later = black_76(PUT, 24_000, 25_000, 0.4999, 0.2, 0.08)

@@ -21,6 +21,7 @@ def pair(strike, call, put, *, is_clean=True, spread=0.0):
 def test_the_forward_is_carried_from_the_spot():
     assert spot_forward(24_000, 0.5, 0.06, 0.01) == pytest.approx(24_000 * math.exp(0.025))
     assert (spot_forward(24_000, -1, 0.06), discount_of(-1, 0.06)) == (24_000, 1)
+    assert spot_forward(24_000, 0.5) == 24_000
     assert discount_of(2, 0.06) == pytest.approx(math.exp(-0.12))
 
 
@@ -34,7 +35,9 @@ def test_the_best_pair_is_clean_and_nearest_the_money():
     far, near = pair(23_000, 1_050, 40), pair(24_000, 130, 110)
     nearest_but_dirty = pair(24_010, 120, 120, is_clean=False)
     assert best_pair([far, nearest_but_dirty, near]) == near
+    assert best_pair([near, pair(24_500, 10, 100)]) == near
     assert forward_of_pairs([far, nearest_but_dirty, near], 0.5) == 24_040
+    assert forward_of_pairs([near]) == 24_020
     wide = pair(24_040, 110, 130, spread=4)
     assert best_pair([wide, pair(24_100, 110, 130, spread=2), near]) == near
     narrow = pair(24_040, 110, 130, spread=2)
@@ -44,6 +47,8 @@ def test_the_best_pair_is_clean_and_nearest_the_money():
 def test_without_a_clean_pair_there_is_no_forward():
     assert best_pair([]) is None
     assert forward_of_pairs([pair(24_000, 130, 110, is_clean=False)]) is None
+    assert forward_of_pairs([pair(1, 0.25, 0.75)]) == 0.5
+    assert StrikePair(1, 2, 3, is_clean=True).spread == 0
     # A put worth more than its strike: one of the prices is wrong.
     assert forward_of_pairs([pair(100, 5, 105)]) is None
 

@@ -72,6 +72,7 @@ def test_against_quantlibs_own_search():
         (PUT, -5, 0.1, "the price is not above what the option is worth without volatility"),
         (CALL, 24_000, 0.1, "the price is above what the option can be worth at any volatility"),
         (PUT, 23_000, 0.1, "the price is above what the option can be worth at any volatility"),
+        (CALL, 24_000.5, 0.1, "the price is above what the option can be worth at any volatility"),
         (CALL, 1_050, 0, "the option has expired"),
         (CALL, 1_050, -1, "the option has expired"),
     ],
@@ -109,17 +110,52 @@ def test_at_the_money_it_is_the_price_over_what_a_point_costs():
 def test_floats_that_say_nothing_are_not_asked():
     """No error at all is claimed, but the time value is below what the sum of such numbers can hold."""
     assert implied_volatility(CALL, math.nextafter(1_000, 2_000), 24_000, 23_000, 0.1, price_error=0) is None
+    assert implied_volatility(CALL, 1 + 1e-14, 24_000, 23_999, 1e-6, price_error=0) is None
+    assert np.isnan(implied_volatility_array(1, [1 + 1e-14], 24_000, 23_999, 1e-6, 1.0, 0.0)).all()
     assert implied_volatility(CALL, math.nextafter(24_000, 0), 24_000, 23_000, 0.1, price_error=0) is None
 
 
-def test_whatever_the_steps_do_the_bracket_closes_in(monkeypatch):
+@pytest.mark.parametrize(
+    "terms", [(PUT, 24_000, 22_000, 0.1, 0.3, 1), (PUT, 24_000, 22_000, 0.1, 2.5, 1), (CALL, 100, 100, 1, 2, 1)]
+)
+@pytest.mark.parametrize("step", [-math.inf, math.inf])
+def test_whatever_the_steps_do_the_bracket_closes_in(monkeypatch, terms, step):
     """With every Newton step made useless, halving and doubling alone find the volatility."""
-    monkeypatch.setattr(search, "_step", lambda *_, is_low: -math.inf if is_low else math.inf)
-    monkeypatch.setattr(search, "MAX_STEPS", 60)
-    for terms in ((PUT, 24_000, 22_000, 0.1, 0.3, 1), (CALL, 100, 100, 1, 2, 1)):
-        right, forward, strike, years, volatility, discount = terms
-        found = implied_volatility(right, price_at(*terms), forward, strike, years, discount)
-        assert found == pytest.approx(volatility, rel=1e-9)
+    right, forward, strike, years, volatility, discount = terms
+    steps = []
+
+    def useless(*_, **__):
+        steps.append(step)
+        return step
+
+    monkeypatch.setattr(search, "_step", useless)
+    monkeypatch.setattr(search, "MAX_STEPS", 40)
+    monkeypatch.setattr(array_search, "_step", useless)
+    monkeypatch.setattr(array_search, "MAX_STEPS", 40)
+    price = price_at(*terms)
+    assert implied_volatility(right, price, forward, strike, years, discount) == pytest.approx(volatility, rel=1e-8)
+    assert len(steps) == 40
+    assert implied_volatility_array(sign_of(right), price, forward, strike, years, discount) == pytest.approx(
+        volatility, rel=1e-8
+    )
+
+
+def test_the_search_ends_soon(monkeypatch):
+    """Far below the inflection, above it, and at the money, where there is none."""
+    steps = []
+    for module in (search, array_search):
+        counted = module._step
+        monkeypatch.setattr(
+            module, "_step", lambda *each, counted=counted, **named: steps.append(1) or counted(*each, **named)
+        )
+    for strike, volatility in ((22_000, 0.3), (23_900, 0.6), (24_000, 0.15)):
+        price = price_at(PUT, 24_000, strike, 7 / 365, volatility, 1)
+        found = implied_volatility(PUT, price, 24_000, strike, 7 / 365)
+        assert (found, 2 <= len(steps) <= 8) == (pytest.approx(volatility, rel=1e-9), True)
+        steps.clear()
+        array = implied_volatility_array(-1, price, 24_000, strike, 7 / 365)
+        assert (array[()], 2 <= len(steps) <= 8) == (pytest.approx(volatility, rel=1e-9), True)
+        steps.clear()
 
 
 def test_a_search_cut_short_gives_what_it_has(monkeypatch):
@@ -129,3 +165,30 @@ def test_a_search_cut_short_gives_what_it_has(monkeypatch):
     found = implied_volatility(PUT, price := price_at(*terms), 24_000, 22_000, 0.1)
     assert implied_volatility_array(-1, price, 24_000, 22_000, 0.1) == pytest.approx(found)
     assert 0.3 < found < 2
+
+
+def test_a_strike_above_the_forward_is_bounded_by_the_forward():
+    assert implied_volatility(CALL, 24_500, 24_000, 25_000, 0.1) is None
+    assert np.isnan(implied_volatility_array(1, 24_500, 24_000, 25_000, 0.1))
+    assert why_undetermined(CALL, 24_500, 24_000, 25_000, 0.1) == (
+        "the price is above what the option can be worth at any volatility"
+    )
+    assert implied_volatility(CALL, 24_000 - 1e-9, 24_000, 25_000, 0.1) is None
+
+
+def test_five_points_are_the_most_that_a_price_error_may_move_it():
+    """At the money, where a point costs the same at every volatility."""
+    price = price_at(CALL, 24_000, 24_000, 0.01, 0.2, 1)
+    point = 24_000 * 0.1 / math.sqrt(2 * math.pi) / 100
+    for points, is_known in ((4.99, True), (5.01, False)):
+        found = implied_volatility(CALL, price, 24_000, 24_000, 0.01, price_error=points * point)
+        array = implied_volatility_array(1, price, 24_000, 24_000, 0.01, 1.0, points * point)
+        assert (found is not None, not np.isnan(array)) == (is_known, is_known)
+
+
+def test_shapes_are_broadcast():
+    prices = np.array([[700.0], [800.0]])
+    found = implied_volatility_array(1, prices, 24_000, [23_900, 24_000, 24_100], 0.1)
+    assert found.shape == (2, 3)
+    assert found[1, 2] == pytest.approx(implied_volatility(CALL, 800, 24_000, 24_100, 0.1))
+    assert implied_volatility_array([], [], [], [], []).shape == (0,)
