@@ -138,12 +138,14 @@ class GreekDesk:
             watched.fail(priced, at_ns)
             return []
         greeks = position_greeks(booked.position, marks, priced)
-        if greeks.note:
+        if greeks.total is None:
             watched.fail("; ".join(filter(None, (greeks.note, spot.why))), at_ns)
             return []
-        if watched.learn(greeks):
+        if watched.learn(greeks.total, greeks.iv):
             self.news.add(booked.position.strategy_id)
-        return [_signal(guard, level, seen, at_ns) for level, seen in watched.compare(greeks, priced, at_ns)]
+        return [
+            _signal(guard, level, seen, at_ns) for level, seen in watched.compare(greeks, greeks.total, priced, at_ns)
+        ]
 
     def _why_not(self, watched: GreekWatched, spot: Spot, at_ns: int) -> str:
         """What keeps the position from being computed now; "" when nothing does."""

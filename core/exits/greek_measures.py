@@ -11,7 +11,7 @@ from core.model.special_levels import TEN_THOUSAND, GreekKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.exits.position_greeks import PositionGreeks
+    from core.exits.position_greeks import Greeks
     from core.model.money import Paise
     from core.model.position import Position
 
@@ -20,9 +20,13 @@ NO_OPTIONS: Final = Measured(None, "a position without options has no volatility
 
 
 class GreekFacts(NamedTuple):
-    """`value` is |sum of units × mark| in paise. `reference`: gamma of what is left (per rupee), or volatility (1.0 is 100 %)."""
+    """`iv` is None for a position without options. `value` is |sum of units × mark| in paise.
 
-    greeks: PositionGreeks
+    `reference`: gamma of what is left of the position (per rupee), or volatility (1.0 is 100 %).
+    """
+
+    total: Greeks
+    iv: float | None
     position: Position
     value: Paise
     reference: float | None = None
@@ -43,14 +47,14 @@ def _in_units(value: float) -> int:
 
 
 def _delta(facts: GreekFacts) -> Measured:
-    delta = facts.greeks.delta or 0.0
+    delta = facts.total.delta
     largest = max(abs(leg.units) for leg in facts.position.legs)
     value = abs(delta) / largest
     return Measured(_in_units(value), f"|delta| {value:.4g} per unit of the largest leg ({delta:+,.1f} units in all)")
 
 
 def _gamma(facts: GreekFacts) -> Measured:
-    gamma, reference = abs(facts.greeks.gamma or 0.0), facts.reference
+    gamma, reference = abs(facts.total.gamma), facts.reference
     if not reference:
         return Measured(None, "no gamma to compare with: it was 0 when it was first computed")
     value = gamma / reference
@@ -60,7 +64,7 @@ def _gamma(facts: GreekFacts) -> Measured:
 
 
 def _theta(facts: GreekFacts) -> Measured:
-    theta, value = facts.greeks.theta or 0.0, facts.value
+    theta, value = facts.total.theta, facts.value
     if theta >= 0:
         return Measured(0, "time passing costs the position nothing")
     if not value:
@@ -73,7 +77,7 @@ def _theta(facts: GreekFacts) -> Measured:
 
 
 def _vega(facts: GreekFacts) -> Measured:
-    vega, premium = abs(facts.greeks.vega or 0.0), facts.position.net_premium
+    vega, premium = abs(facts.total.vega), facts.position.net_premium
     if not premium:
         return Measured(None, "the net premium is 0 or unknown, and vega is no per cent of that")
     share = vega / abs(premium) * _PERCENT
@@ -85,7 +89,7 @@ def _vega(facts: GreekFacts) -> Measured:
 
 
 def _iv_change(facts: GreekFacts, sign: int) -> Measured:
-    iv, reference = facts.greeks.iv, facts.reference
+    iv, reference = facts.iv, facts.reference
     if iv is None or not reference:
         return NO_OPTIONS
     change = (iv - reference) / reference * _PERCENT
@@ -96,7 +100,7 @@ def _iv_change(facts: GreekFacts, sign: int) -> Measured:
 
 
 def _iv(facts: GreekFacts) -> Measured:
-    iv = facts.greeks.iv
+    iv = facts.iv
     return NO_OPTIONS if iv is None else Measured(_in_units(iv * _PERCENT), f"volatility {iv * _PERCENT:.2f} % a year")
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.exits.explain_line import Measured
-    from core.exits.position_greeks import PositionGreeks, PricingMoment
+    from core.exits.position_greeks import Greeks, PositionGreeks, PricingMoment
     from core.exits.position_guard import PositionGuard
     from core.model.memory import PositionMemory
     from core.model.special_levels import GreekLevel
@@ -66,13 +66,13 @@ class GreekWatched:
         rows = {leg.row_id: abs(leg.units) for leg in self.guard.original.legs}
         return sum(abs(leg.units) for leg in left) / sum(rows[leg.row_id] for leg in left)
 
-    def learn(self, greeks: PositionGreeks) -> bool:
+    def learn(self, total: Greeks, iv: float | None) -> bool:
         """Take what was computed first for the references; whether there was something new to remember."""
         known = self.gamma, self.volatility
-        if self.gamma is None and greeks.gamma:
-            self.gamma = abs(greeks.gamma) / self.share
+        if self.gamma is None and total.gamma:
+            self.gamma = abs(total.gamma) / self.share
         if self.volatility is None:
-            self.volatility = greeks.iv
+            self.volatility = iv
         return known != (self.gamma, self.volatility)
 
     def fail(self, problem: str, at_ns: int) -> None:
@@ -86,7 +86,9 @@ class GreekWatched:
         if self.failing_ns is None:
             self.failing_ns = at_ns
 
-    def compare(self, greeks: PositionGreeks, priced: PricingMoment, at_ns: int) -> list[tuple[GreekLevel, Measured]]:
+    def compare(
+        self, greeks: PositionGreeks, total: Greeks, priced: PricingMoment, at_ns: int
+    ) -> list[tuple[GreekLevel, Measured]]:
         """The levels that fire: this computation and the one before were at or beyond them."""
         booked = self.guard.booked
         legs = zip(booked.position.legs, booked.slots, strict=True)
@@ -95,7 +97,7 @@ class GreekWatched:
         measures: dict[GreekLevel, Measured] = {}
         problem = ""
         for level in self.guard.levels.greeks:
-            seen = measure(level.kind, GreekFacts(greeks, booked.position, value, self.reference_of(level)))
+            seen = measure(level.kind, GreekFacts(total, greeks.iv, booked.position, value, self.reference_of(level)))
             measures[level] = seen
             if seen.value is None and level.action in CLOSING:
                 problem = problem or seen.text

@@ -227,10 +227,7 @@ class UnderlyingSight(Holder):
 
     def why_not_seen(self, at_ns: int) -> str:
         """What is wrong with it, for a trader; "" when it is shown."""
-        state = self.state(at_ns)
-        if state is SightState.SHOWN:
-            return ""
-        since_ns = self.open_ns
+        state, since_ns = self.state(at_ns), self.open_ns
         if self._quote is not None:
             since_ns = self._changed_ns if state is SightState.STILL else self._quote.received_ns
         return why_not_seen(state, self.name, None if since_ns is None else at_ns - since_ns)

@@ -601,4 +601,5 @@ def test_it_remembers_nothing_of_its_own():
     rig = rig_with(below(24_000))
     memory = PositionMemory(peak=5)
     assert rig.watch.remember(1, memory) is memory
+    rig.watch.finished(None)  # what was closed is no concern of its
     assert rig.watch.news == set()
