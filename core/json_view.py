@@ -143,18 +143,15 @@ def _payoff(payoff: Payoff) -> dict[str, object]:
 def _greeks(shocks: Shocks) -> dict[str, object]:
     """Delta in units of the underlying, gamma for a rupee, theta and vega in rupees, volatility in per cent a year."""
     greeks = shocks.greeks
+    total = None if greeks is None else greeks.total
     return {
-        "delta": None if greeks is None else greeks.delta,
-        "gamma": None if greeks is None else greeks.gamma,
-        "theta_per_day": None if greeks is None else _rounded(greeks.theta),
-        "vega_per_point": None if greeks is None else _rounded(greeks.vega),
+        "delta": None if total is None else total.delta,
+        "gamma": None if total is None else total.gamma,
+        "theta_per_day": None if total is None else in_rupees(round(total.theta)),
+        "vega_per_point": None if total is None else in_rupees(round(total.vega)),
         "implied_volatility": None if greeks is None or greeks.iv is None else PERCENT * greeks.iv,
         "problem": shocks.problem or None,
     }
-
-
-def _rounded(paise: float | None) -> float | None:
-    return None if paise is None else in_rupees(round(paise))
 
 
 def _leg(leg: Leg) -> dict[str, object]:

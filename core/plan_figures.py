@@ -37,12 +37,13 @@ def _breakevens(payoff: Payoff) -> str:
 def greeks_line(shocks: Shocks) -> str:
     """Of the open legs together: delta in units of the underlying, gamma for a rupee, theta and vega in rupees."""
     greeks = shocks.greeks
-    if greeks is None or greeks.delta is None or greeks.gamma is None or greeks.theta is None or greeks.vega is None:
+    total = None if greeks is None else greeks.total
+    if greeks is None or total is None:
         return f"Greeks: not known: {shocks.problem}"
     iv = "" if greeks.iv is None else f"   implied volatility {greeks.iv * PERCENT:.2f} %"
     return (
-        f"Greeks: delta {greeks.delta:+,.1f} units   gamma {greeks.gamma:+,.3f} a rupee   theta "
-        f"{rupees_text(round(greeks.theta))} a day   vega {rupees_text(round(greeks.vega))} a point{iv}"
+        f"Greeks: delta {total.delta:+,.1f} units   gamma {total.gamma:+,.3f} a rupee   theta "
+        f"{rupees_text(round(total.theta))} a day   vega {rupees_text(round(total.vega))} a point{iv}"
     )
 
 

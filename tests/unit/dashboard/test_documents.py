@@ -7,7 +7,7 @@ import pytest
 from core.exit_records import line_of
 from core.exits.explain_comparisons import LegCompared
 from core.exits.payoff import Payoff
-from core.exits.position_greeks import PositionGreeks, Shock
+from core.exits.position_greeks import Greeks, PositionGreeks, Shock
 from core.json_view import document
 from core.monitor_view import PlannedOrder, PlannedShare, RuleLine, Shocks
 from core.plan_view import plan
@@ -153,7 +153,7 @@ def test_what_is_not_known_says_why():
 
 
 def test_a_share_of_what_has_no_options_has_no_volatility():
-    stock = Shocks(PositionGreeks((), None, 40.0, 0.0, 0.0, 0.0), (Shock(0, 0, None),), "")
+    stock = Shocks(PositionGreeks((), None, Greeks(40.0, 0.0, 0.0, 0.0)), (Shock(0, 0, None),), "")
     text = plan(view(positions=(position_view(plan=planned(shocks=stock)),)))
     assert "implied volatility" not in text
     assert "| as now       | unknown    |" in text

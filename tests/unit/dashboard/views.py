@@ -5,7 +5,7 @@ from datetime import date
 from core.exits.explain_comparisons import LegCompared
 from core.exits.explain_sighting import LegSeen
 from core.exits.payoff import Payoff
-from core.exits.position_greeks import PositionGreeks, Shock
+from core.exits.position_greeks import Greeks, PositionGreeks, Shock
 from core.model.commands import Alert, Severity
 from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, Urgency
 from core.model.instrument import Instrument, InstrumentKey, Right, Segment
@@ -47,7 +47,7 @@ def planned(**changed):
         "stop_loss", "P&L ≤ ₹-12,112.50", -1_211_250, 2_850, "category default", "₹11,092.50 away", "nothing",
         "50 % of max loss", "CLOSE_IMMEDIATELY", "all", -1_211_250, -102_000,
     )  # fmt: skip
-    greeks = PositionGreeks((), 0.185, 212.5, 0.123456, -45_678.9, 12_345.6)
+    greeks = PositionGreeks((), 0.185, Greeks(212.5, 0.123456, -45_678.9, 12_345.6))
     facts = {
         "legs": (LegCompared(LegSeen(position().legs[0], 5_460, quote, None, is_held=False), 250_000_000, ""),),
         "rules": (stop,),

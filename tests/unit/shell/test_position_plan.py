@@ -74,7 +74,7 @@ def test_the_figures_of_a_condor():
     worst = min(each.pnl for each in shocks.grid)
     assert -300 * 100_00 < worst < 0
     assert 0.01 < shocks.greeks.iv < 1
-    assert shocks.greeks.theta > 0
+    assert shocks.greeks.total.theta > 0
 
 
 def test_each_share_that_a_level_asks_for_is_planned_in_whole_lots():
