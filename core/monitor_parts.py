@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from core.account_parts import AccountParts, build_account_parts, may_mint
@@ -15,8 +16,10 @@ from core.exit_profiles import book_rules, desk_settings, guard_settings
 from core.exit_records import FILE_NAME, ExitRecords
 from core.exit_runner import ExitRunner
 from core.exits.engine import Engine
+from core.exits.explain_around import around_of
 from core.exits.judges import RuleSetup
 from core.instrument_source import InstrumentSource
+from core.journal_copy import PlanJournal
 from core.loop_timer import LoopTimer
 from core.market_calendar import TABLE, AlwaysOpen, load_calendar
 from core.memory_keeper import MemoryKeeper
@@ -156,7 +159,7 @@ def build_parts(
     token, market = account.token, account.market
     paper = PaperBroker(clock, price_cache.quote, market.read_quotes) if mode is Mode.SIMULATION else None
     trades = trades_source(settings, options, clock)
-    journal = ExitJournal(settings.state_dir / "exit_journal.db", mode, build=VERSION, clock=clock)
+    journal = _journal(settings, options, clock)
     records = ExitRecords(settings.log_dir / FILE_NAME)
     runner = ExitRunner(
         engine=engine,
@@ -189,6 +192,7 @@ def build_parts(
     decisions = decision_log(options, settings, clock)
     if decisions is not None:
         engine.room.on_decision = decisions.note
+        decisions.around = partial(around_of, engine.judges)
     updates = None if mode is Mode.SIMULATION else _order_updates(settings, account, runner, say)
     parts = Parts(
         mode, options, settings, clock, calendar, token, trades, market, paper, prices, cache, engine, journal, records,
@@ -202,6 +206,13 @@ def build_parts(
 
 def _calendar(settings: Settings) -> SessionCalendar:
     return load_calendar(settings.market_calendar or TABLE)
+
+
+def _journal(settings: Settings, options: Options, clock: Clock) -> ExitJournal:
+    path = settings.state_dir / "exit_journal.db"
+    return (
+        PlanJournal(path, clock=clock) if options.plan else ExitJournal(path, options.mode, build=VERSION, clock=clock)
+    )
 
 
 def _instruments(settings: Settings, clock: Clock, say: Callable[[Alert], None]) -> InstrumentSource:

@@ -12,11 +12,13 @@ from core.exits.exit_lifecycle import ExitState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from core.exits.position_guard import PositionGuard
     from core.exits.running_exit import RunningExit
     from core.monitor_parts import Parts
 
 _log = logging.getLogger(__name__)
 _FIRST_PRICES_S: Final = 6.0
+_UNDERLYINGS_S: Final = 2.0
 _AT_MOST_S: Final = 300.0
 
 
@@ -32,6 +34,9 @@ class OnceRun:
         parts = self._parts
         await self._wait(_FIRST_PRICES_S, lambda: all(parts.price_cache.quote(key) for key in parts.cache.keys()))  # noqa: SIM118  a method, not a dict
         settle_ms = max(parts.settings.leg_settle_ms, parts.settings.stop_confirm_max_ms) + 300
+        if parts.options.plan:
+            # A plan shows the underlyings too, which nothing has to wait for but its figures.
+            await self._wait(_UNDERLYINGS_S, lambda: all(map(parts.price_cache.quote, parts.prices.interest.wanted)))
         await self._wait(settle_ms / 1_000, lambda: parts.options.plan)
         await self._wait(_AT_MOST_S, self._is_settled)
 
@@ -40,9 +45,9 @@ class OnceRun:
         engine, now = self._parts.engine, self._parts.clock.monotonic_ns()
         if engine.desk.session_open is not True:
             return False
-        blind = {each: guard for each, guard in engine.guards.items() if not guard.safe_to_trade(now).is_safe}
-        for strategy_id, guard in blind.items():
-            _log.critical("strategy %d could not be judged: %s", strategy_id, guard.why_unprotected(now))
+        blind = {each: why for each, guard in engine.guards.items() if (why := _why_unjudged(guard, now)) is not None}
+        for strategy_id, why in blind.items():
+            _log.critical("strategy %d could not be judged: %s", strategy_id, why)
         return bool(blind)
 
     def _is_settled(self) -> bool:
@@ -64,3 +69,8 @@ class OnceRun:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(0.1):
                             await changed.wait()
+
+
+def _why_unjudged(guard: PositionGuard, now: int) -> str | None:
+    """None: every price was believed, and no other judge lacked what its levels need."""
+    return guard.blind_spot(now) if guard.safe_to_trade(now).is_safe else guard.why_unprotected(now)
