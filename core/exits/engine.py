@@ -276,7 +276,7 @@ class Engine:
         opened = self._opened[position.strategy_id]
         for level in said_by(signal, opened.levels):
             self._closed.mark_fired((leg.row_id for leg in position.legs), level)
-        self._guard(replace(opened, at_ns=at_ns))
+        self.room.keep_only(position.strategy_id, self._closed.levels_left(opened.position, opened.levels), at_ns)
         self.desk.say(Remember(position.strategy_id))
 
     def _drop_guard(self, strategy_id: int) -> None:

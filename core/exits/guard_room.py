@@ -59,6 +59,12 @@ class GuardRoom:
         booked.judge = judge
         return guard
 
+    def keep_only(self, strategy_id: int, levels: ExitLevels, at_ns: int) -> None:
+        """A level has had its say. The position may be beyond another one already: the next beat asks it first."""
+        self.guards[strategy_id].keep_only(levels)
+        self.deadlines[strategy_id] = at_ns
+        self.has_new_deadline = True
+
     def look_again(self) -> None:
         """Somebody beside the guards may have to be asked earlier than before."""
         self.has_new_deadline = True

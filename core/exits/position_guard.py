@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from core.exits.explain import Assessment
     from core.exits.explain_line import Around, Threshold
-    from core.exits.rules import Verdict
+    from core.exits.rules import PriceRule, Verdict
     from core.exits.safe_to_trade import SafeToTrade
     from core.model.exit_levels import ExitLevels, Rule
     from core.model.instrument import InstrumentKey
@@ -99,7 +99,7 @@ class PositionGuard:
         self._breaches: dict[Rule, Breach] = {}
         self._date: date | None = None
         self._session_open: bool | None = None
-        self._rules = tuple(rule for rule in PRICE_RULES if is_asked_for(levels, rule.rule))
+        self._rules = _asked_for(levels)
         self._is_calm = False
         self._is_silent = False
         self._started_ns: int | None = None
@@ -190,6 +190,17 @@ class PositionGuard:
         """Nothing shows that this price is still true: it is stale until a quote comes that was received after `at_ns`."""
         self._marks.doubt(key, at_ns)
         self._is_calm = False
+
+    def keep_only(self, levels: ExitLevels) -> None:
+        """Go on with fewer levels: one has had its say. The peak stays, and what waits for its witness goes on waiting."""
+        self.levels = levels
+        self._rules = _asked_for(levels)
+        self._facts = replace(self._facts, levels=levels)
+        for rule in self._breaches.keys() - {rule.rule for rule in self._rules}:
+            del self._breaches[rule]
+            self.changes += 1
+        self._is_calm = False
+        self.rearm_band()
 
     def silence(self) -> None:
         """Let no tick through any more: the position is being closed."""
@@ -321,3 +332,7 @@ class PositionGuard:
             decided_ns=at_ns,
             tick_received_ns=tick_received_ns,
         )
+
+
+def _asked_for(levels: ExitLevels) -> tuple[PriceRule, ...]:
+    return tuple(rule for rule in PRICE_RULES if is_asked_for(levels, rule.rule))
