@@ -214,7 +214,7 @@ def _level(kind: type[Any], value: Any, before: Any) -> Any:
 
 def _member(kind: type[Enum], value: Any) -> Enum:
     for member in kind:
-        if value in {member.value, member.name}:
+        if isinstance(value, str) and value in {member.value, member.name}:
             return member
     raise _WrongLevelError(f"expected one of {', '.join(str(member.value) for member in kind)}, received {value!r}")
 

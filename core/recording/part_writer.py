@@ -88,26 +88,27 @@ class PartWriter:
         self._since_ns = 0
         self._retry_ns = 0
         self.paths: list[Path] = []
-        self.bug: BaseException | None = None
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits and close the file. What a dead disk has not taken by then is lost. Raises the thread's own bug."""
+        """Write what waits and close the file. What a dead disk has not taken by then is lost."""
         self._is_ending.set()
         self._thread.join(_STOP_WITHIN_S)
-        if self.bug is not None:
-            raise BugError("the recording's thread ended") from self.bug
 
     def _run(self) -> None:
+        is_sound = False
         try:
             while not self._is_ending.wait(_WAKE_S):
                 self.work()
             self.work(is_last=True)
-        except Exception as error:  # noqa: BLE001  handed to whoever stops the thread
-            self._queue.problem = f"a bug in this program ({type(error).__name__})"
-            self.bug = error
+            is_sound = True
+        finally:
+            if not is_sound:
+                # Whoever guards money goes on without a recording, and the queue's owner tells it.
+                self._queue.problem = "a bug in this program ended the thread that writes"
+                self._drop_file()
 
     def work(self, *, is_last: bool = False) -> None:
         """Take what waits and write what is due."""
@@ -205,9 +206,12 @@ class PartWriter:
     def _fail(self, problem: str) -> None:
         self._queue.problem = problem
         self._retry_ns = self._clock.monotonic_ns() + int(self._limits.retry_s * NS_PER_S)
+        self._drop_file()
+
+    def _drop_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            # It is being given up because it cannot be written.
+            # It is given up because it cannot be written, or because whoever writes it is gone.
             with suppress(OSError):
                 file.close()
 

@@ -29,6 +29,8 @@ Taken: TypeAlias = "tuple[Kind, int, int, bytes | Fact | TimePassed]"
 
 ENTRY_BYTES: Final = 200
 """What one entry costs in memory beside the bytes of its message."""
+_FRAME: Final = Kind.FRAME
+"""Enum members cost a slow look-up on their class."""
 _LOOK_EVERY_S: Final = 1.0
 _FACT_ROOM: Final = 2
 """Facts are few, and a recording without one is worth little: they are dropped only at this multiple of the limit."""
@@ -87,7 +89,7 @@ class Recorder:
             self._drop(at_ns, is_frame=True)
         else:
             queue.put_bytes += size
-            queue.waiting.append((Kind.FRAME, line, at_ns, message))
+            queue.waiting.append((_FRAME, line, at_ns, message))
             self.counts.frames += 1
 
     def fact(self, at_ns: int, fact: Fact, kind: Kind = Kind.FACT) -> None:

@@ -250,6 +250,8 @@ class ReplayRun:
         self._say(ev.PositionOpened(position, levels, event.at_ns, event.memory), event.at_ns)
         # Its guard judges nothing before it was told the time.
         self._new_ns = max(event.at_ns, self._told_ns)
+        self.curves.hurry()
+        self.ledger.hurry()
         guard = self.engine.guards.get(strategy_id)
         if guard is not None and not is_exiting:
             # What earlier exits have closed is not held any more, whatever the rows say.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from core.model.instrument import InstrumentKey
 
 LEDGER_EVERY_NS: Final = NS_PER_S
-_SHORTEST_NS: Final = NS_PER_S
+_SHORTEST_NS: Final = 2 * NS_PER_S
 """A position without a price for a moment, at the start or between two packets, is no news."""
 
 
@@ -25,10 +25,14 @@ class Curves:
         self.of: dict[int, Curve] = {}
         self._engine = engine
         self._every_ns = every_ns
-        self._due_ns: int | None = None
+        self._due_ns = 0
+
+    def hurry(self) -> None:
+        """Look at the next occasion: a position is new."""
+        self._due_ns = 0
 
     def look(self, at_ns: int, utc_ns: int) -> None:
-        if self._due_ns is not None and at_ns < self._due_ns:
+        if at_ns < self._due_ns:
             return
         self._due_ns = at_ns + self._every_ns
         self.sample(utc_ns)
@@ -51,9 +55,13 @@ class ProtectionLedger:
         self._doubted: set[InstrumentKey] = set()
         self._due_ns = 0
 
+    def hurry(self) -> None:
+        """Look at the next occasion: a position is new, or a price is not believed any more."""
+        self._due_ns = 0
+
     def note_doubted(self, keys: tuple[InstrumentKey, ...]) -> None:
         self._doubted.update(keys)
-        self._due_ns = 0
+        self.hurry()
 
     def look(self, at_ns: int, utc_ns: int) -> None:
         if at_ns < self._due_ns:

@@ -1,0 +1,74 @@
+"""Which files are recordings, in which order they are played, and what is said of the others."""
+
+import pytest
+
+from core.model.errors import ConfigurationError
+from core.recording.facts import LineState
+from core.recording.file_format import MAGIC
+from core.recording.reader import is_recording, open_part, open_parts
+from tests.unit.recording.scene import S, fact, header, utc_ns, write_part
+
+BASE = 10**15
+OFFSET = utc_ns("10:00:00") - BASE
+
+
+def part(folder, number, run="aaaa", after_s=0, base=BASE):
+    at = base + after_s * S
+    return write_part(
+        folder / f"{run}-{number}.feedrec", header(number, run), [fact(at, LineState(1, is_up=True))], offset_ns=OFFSET
+    )
+
+
+def test_files_come_in_the_order_of_their_time_however_they_are_named(tmp_path):
+    paths = [part(tmp_path, 2, after_s=60), part(tmp_path, 1, "bbbb", after_s=90), part(tmp_path, 1)]
+    found = open_parts(paths)
+    assert [(each.header.run, each.header.part) for each in found] == [("aaaa", 1), ("aaaa", 2), ("bbbb", 1)]
+    assert [sum(block.count for block in each.blocks()) for each in found] == [3, 3, 3]
+    assert [each.damage for each in found] == ["", "", ""]
+
+
+def test_a_file_is_named_once(tmp_path):
+    path = part(tmp_path, 1)
+    with pytest.raises(ConfigurationError, match="the same part"):
+        open_parts([path, path])
+
+
+def test_files_from_before_and_after_a_start_of_the_machine_are_not_one_recording(tmp_path):
+    later = write_part(
+        tmp_path / "b", header(1, "bbbb"), [fact(5 * S, LineState(1, is_up=True))], offset_ns=utc_ns("11:00:00") - 5 * S
+    )
+    with pytest.raises(ConfigurationError, match="started anew"):
+        open_parts([part(tmp_path, 1), later])
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "no recording"),
+        (b"ts_ms,exchange_segment", "no recording"),
+        (b"EXITREC9" + bytes(40), "another version"),
+        (MAGIC, "ends before its header"),
+        (MAGIC + bytes(80), "no readable header"),
+    ],
+)
+def test_what_is_no_recording_of_ours_is_refused(tmp_path, content, text):
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=text):
+        open_part(path)
+
+
+def test_a_recording_is_known_by_its_beginning(tmp_path):
+    other = tmp_path / "y"
+    other.write_bytes(b"ts_ms,")
+    assert is_recording(part(tmp_path, 1))
+    assert not is_recording(other)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        is_recording(tmp_path / "absent")
+
+
+def test_a_header_that_is_another_fact_is_no_header(tmp_path):
+    path = tmp_path / "x"
+    write_part(path, LineState(1, is_up=True), [fact(BASE, LineState(1, is_up=True))], offset_ns=OFFSET)
+    with pytest.raises(ConfigurationError, match="ends before its header"):
+        open_part(path)
