@@ -1,4 +1,4 @@
-"""Looks for positions whose stop cannot fire for want of a price, and tells a person of each."""
+"""Looks for positions whose stop, or another level, cannot fire for want of a price, and tells a person of each."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ BACK_NS: Final = 5 * NS_PER_S
 """So long a position must have its prices again before that is said: a flapping line must not page every second."""
 _NEAR_SHARE: Final = 0.4
 _UNNAMED: Final = "its prices are not known"
+_BACK: Final = "its prices are believed, and what its levels need is known"
 
 
 class ProtectionWatch:
@@ -72,13 +73,16 @@ class ProtectionWatch:
             self._tell(blind, now)
 
     def _is_blind(self, guard: PositionGuard, now: int) -> bool:
-        """Whether a price is missing, and not only because the position is new and its first price is on the way."""
+        """Whether a price is missing, and not only because the position is new and its first price is on the way.
+
+        Or whether another judge lacks what its levels of the position need: the underlying, the Greeks.
+        """
         strategy_id = guard.booked.position.strategy_id
         if not guard.has_been_told:
             return False
         if guard.booked.pnl is not None and not _has_saved_price(guard.booked):
             self._unpriced_ns.pop(strategy_id, None)
-            return bool(guard.stale_keys(now))
+            return bool(guard.stale_keys(now)) or guard.blind_spot(now) is not None
         return now - self._unpriced_ns.setdefault(strategy_id, now) >= FIRST_PRICE_NS
 
     def _tell_protected(self, blind: Sequence[PositionGuard], now: int) -> None:
@@ -98,7 +102,7 @@ class ProtectionWatch:
         if len(names) > TOLD_ONE_BY_ONE:
             self._say((Alert(Severity.INFO, f"{len(names)} positions are protected again", ", ".join(names)),))
         else:
-            self._say([Alert(Severity.INFO, f"{name} is protected again", "its prices are believed") for name in names])
+            self._say([Alert(Severity.INFO, f"{name} is protected again", _BACK) for name in names])
 
     def _tell(self, blind: Sequence[PositionGuard], now: int) -> None:
         self._tell_protected(blind, now)
@@ -113,14 +117,19 @@ class ProtectionWatch:
             ids = ", ".join(str(guard.booked.position.strategy_id) for guard in new[:NAMED])
             if len(new) > NAMED:
                 ids += f" and {len(new) - NAMED} more"
-            text = f"{new[0].why_unprotected(now) or _UNNAMED}; strategies {ids}"
+            text = f"{_why(new[0], now)}; strategies {ids}"
             self._say((Alert(Severity.PAGE, f"{len(new)} positions are unprotected", text),))
             return
         for guard in new:
             position = guard.booked.position
             name = f"{position.strategy_name} ({position.strategy_id})"
-            text = guard.why_unprotected(now) or _UNNAMED
-            self._say((Alert(Severity.PAGE, f"{name} is unprotected", text),))
+            self._say((Alert(Severity.PAGE, f"{name} is unprotected", _why(guard, now)),))
+
+
+def _why(guard: PositionGuard, now: int) -> str:
+    """That no stop is in force is no news; what another judge lacks is."""
+    has_prices = guard.booked.pnl is not None and not _has_saved_price(guard.booked) and not guard.stale_keys(now)
+    return (guard.blind_spot(now) if has_prices else guard.why_unprotected(now)) or _UNNAMED
 
 
 def _has_saved_price(booked: BookedPosition) -> bool:

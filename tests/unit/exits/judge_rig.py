@@ -59,16 +59,16 @@ def above(rupees, action=Action.CLOSE_POSITION, minutes=None):
     return UnderlyingLevel(round(rupees * 100), True, action, LevelSource.LEVEL_ROW, candle_minutes=minutes)
 
 
-def utc_ns(text: str) -> int:
+def utc_ns(text: str, day: date = DAY) -> int:
     """Of a clock time (IST) on the day."""
-    at = datetime.fromisoformat(f"{DAY} {text}").replace(tzinfo=IST).astimezone(UTC)
+    at = datetime.fromisoformat(f"{day} {text}").replace(tzinfo=IST).astimezone(UTC)
     return round(at.timestamp() * 1_000) * MS
 
 
 class JudgeRig:
     """`signals` are what the engine acted on, in order. The clock is told at every deadline and four times a second."""
 
-    def __init__(self, at="10:00:00", mode=Mode.ALERT, settings=None, has_beat=True):
+    def __init__(self, at="10:00:00", mode=Mode.ALERT, settings=None, has_beat=True, day=DAY):
         self.cache = PositionCacheManager()
         if not has_beat:
             self.cache.backlog = NeverBehind()
@@ -80,11 +80,11 @@ class JudgeRig:
             None if signal is None else self.signals.append(signal)
         )
         self.now = START_NS
-        self.ahead = utc_ns(at) - START_NS
+        self.day = day
+        self.ahead = utc_ns(at, day) - START_NS
         self.session_open: bool | None = True
         self.has_beat = has_beat
         self.engine.desk.feed_live = True
-        self.told: dict[int, object] = {}
 
     @property
     def watch(self) -> UnderlyingWatch:
@@ -129,7 +129,7 @@ class JudgeRig:
             self.clock()
 
     def wait_until(self, text):
-        self.wait((utc_ns(text) - self.now - self.ahead) / S)
+        self.wait((utc_ns(text, self.day) - self.now - self.ahead) / S)
 
     def index(self, rupees, *, key=INDEX, bid=None, ask=None, traded=None, source=QuoteSource.FEED):
         """A quote of the underlying, now; without a book unless both sides are given."""
