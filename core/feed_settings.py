@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from core.dhan.bad_prices import BadPricePolicy
@@ -12,13 +12,17 @@ from core.dhan.disconnect_policy import AccountGate
 from core.dhan.feed_connection import FeedPolicy
 from core.dhan.subscriptions import MAX_INSTRUMENTS_PER_CONNECTION, FeedMode
 from core.feed_socket import SocketLimits
+from core.model.instrument import InstrumentKey, Segment
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Collection
 
     from core.host_names import HostNames
-    from core.model.instrument import InstrumentKey
+
+
+INDEX_CANARIES: Final = tuple(InstrumentKey(Segment.IDX_I, security_id) for security_id in (13, 51, 25))
+"""NIFTY 50, SENSEX, BANKNIFTY: they tick while the market is open and tell quiet options from a dead feed (exit_rules 1)."""
 
 
 class FeedTap(Protocol):

@@ -177,7 +177,7 @@ class Monitor:
         await self._reach(parts.token.ensure)
         await self._reach(parts.market.open)
         await self._reach(self._check_live)
-        commands = () if self._options.plan else await self._replay()
+        commands = await self._replay()
         # Before anything is opened: a limit that still holds would close it.
         self._house.take_limit_reset()
         if parts.decisions is not None:
@@ -227,6 +227,8 @@ class Monitor:
         if prices.redis is not None:
             yield prices.fanout.run(), "turns of the price boxes"
             yield prices.redis.run(), "prices to Redis"
+        if parts.recording is not None:
+            yield parts.recording.watch(lambda alert: parts.runner.carry_out((alert,))), "recording"
         if not self._options.plan:
             yield parts.memory.run(), "memory of positions"
             yield parts.token.run(), "access token"
@@ -278,7 +280,10 @@ class Monitor:
         records = await parts.journal.open()
         parts.memory.known.update(await parts.journal.load_memories())
         now = self._clock.monotonic_ns()
-        restored = fold(records if parts.mode is Mode.LIVE else (), parts.engine.desk, now)
+        taken_up = records if parts.mode is Mode.LIVE or self._options.plan else ()
+        if parts.recording is not None:
+            parts.recording.start(taken_up)
+        restored = fold(taken_up, parts.engine.desk, now)
         restored.generations.update(parts.journal.generations)
         return parts.engine.restore(restored, now)
 
@@ -340,6 +345,8 @@ class Monitor:
         parts.timer.stop()
         if parts.prices.redis is not None:
             await parts.prices.redis.close()
+        if parts.recording is not None:
+            await parts.recording.stop()
         closes = (parts.market.close, parts.records.close, parts.journal.close, parts.trades.release, parts.store.close)
         for close in closes:
             try:

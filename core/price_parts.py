@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from core.exits.price_judgement import TrustLimits
 from core.feed_interest import FeedInterest
-from core.feed_settings import FeedAccess, FeedSettings
-from core.model.instrument import InstrumentKey, Segment
+from core.feed_settings import INDEX_CANARIES, FeedAccess, FeedSettings
+from core.model.instrument import InstrumentKey
 from core.price_fanout import PriceFanout, Rank
 from core.price_watch import PriceWatch, WatchDoors
 from core.redis_line import redis_access
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from core.model.position import Position
     from core.position_cache_manager import PositionCacheManager
     from core.price_cache import PriceCache
+    from core.recording.live import MonitorRecording
     from core.settings import Settings
-
-INDEX_CANARIES: Final = tuple(InstrumentKey(Segment.IDX_I, security_id) for security_id in (13, 51, 25))
-"""NIFTY 50, SENSEX, BANKNIFTY: they tick while the market is open and tell quiet options from a dead feed (exit_rules 1)."""
 
 
 @dataclass(slots=True)
@@ -85,7 +83,10 @@ class PriceParts:
 
 @dataclass(frozen=True, slots=True)
 class PriceDoors:
-    """What the price side needs of the rest. `on_state`: whether some connection of the feed is live."""
+    """What the price side needs of the rest. `on_state`: whether some connection of the feed is live.
+
+    `recording` hears what connections and REST bring; None while nothing is recorded.
+    """
 
     settings: Settings
     account: AccountParts
@@ -93,6 +94,7 @@ class PriceDoors:
     positions: PositionCacheManager
     on_quote: Callable[[Quote], None]
     on_state: Callable[[bool], None]
+    recording: MonitorRecording | None = None
 
 
 def build_price_parts(cache: PriceCache, doors: PriceDoors, *, use_websocket: bool) -> PriceParts:
@@ -109,8 +111,10 @@ def build_price_parts(cache: PriceCache, doors: PriceDoors, *, use_websocket: bo
         else RedisPrices(access, fanout.add("redis", Rank.CACHE, EVERY_S), clock, doors.account.names)
     )
     on_quote = _with_boxes(doors.on_quote, fanout)
+    recording = doors.recording
+    on_rest = on_quote if recording is None else recording.rest_quotes(on_quote)
     fetcher = RealtimeMarketFetcher(
-        cache, doors.account.market.read_quotes, on_quote, clock, stale_after_s=settings.mark_stale_s
+        cache, doors.account.market.read_quotes, on_rest, clock, stale_after_s=settings.mark_stale_s
     )
     limits = TrustLimits.of_seconds(settings.mark_stale_s, settings.quiet_verify_s)
     watch_doors = WatchDoors(
@@ -124,7 +128,8 @@ def build_price_parts(cache: PriceCache, doors: PriceDoors, *, use_websocket: bo
     if use_websocket:
         watch.feed = WebSocketManager(
             _access(settings, doors.account), cache, on_quote, doors.on_state, clock,
-            on_lines=watch.poke, on_retry=runner.on_feed_retry, settings=FeedSettings(canaries=INDEX_CANARIES),
+            on_lines=watch.poke, on_retry=runner.on_feed_retry,
+            settings=FeedSettings(canaries=INDEX_CANARIES, taps=None if recording is None else recording.taps),
         )  # fmt: skip
     watch.join(fetcher)
     feed = watch.feed if isinstance(watch.feed, WebSocketManager) else None

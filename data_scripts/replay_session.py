@@ -22,14 +22,12 @@ account is needed, nothing is written. Exit code: 0 replayed, 2 something named 
 
 from __future__ import annotations
 
-import argparse
 import gc
-import math
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # Run as a file, Python looks for modules in this folder only.
@@ -44,6 +42,7 @@ from core.recording.replay_run import ReplayRun, RunPlan
 from core.recording.replay_setup import ReplaySource, ReplayWish, check_known, open_source
 from core.recording.replay_text import text_of
 from core.settings import ENV_FILE, load_settings
+from data_scripts.script_options import OptionParser, seconds, strategy_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,34 +53,15 @@ if TYPE_CHECKING:
 DEFAULT_CURVE_S: Final = 60.0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(f"{message}.", "Run it with --help for the list of options.")
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, received {text}")
-    return value
-
-
-def _ids(text: str) -> frozenset[int]:
-    try:
-        return frozenset(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected strategy ids such as 42,43, received {text}") from None
-
-
-def parser() -> argparse.ArgumentParser:
-    found = _Parser("replay_session.py", description=__doc__, add_help=False, allow_abbrev=False)
+def parser() -> OptionParser:
+    found = OptionParser("replay_session.py")
     found.add_argument("files", nargs="+", type=Path)
     found.add_argument("--trades-db", type=Path)
     found.add_argument("--instruments", type=Path)
-    found.add_argument("--positions", type=_ids)
+    found.add_argument("--positions", type=strategy_ids)
     found.add_argument("--levels", type=Path)
-    found.add_argument("--stale-after", type=_seconds)
-    found.add_argument("--curve", type=_seconds, default=DEFAULT_CURVE_S)
+    found.add_argument("--stale-after", type=seconds)
+    found.add_argument("--curve", type=seconds, default=DEFAULT_CURVE_S)
     found.add_argument("--json", action="store_true")
     return found
 
