@@ -7,15 +7,17 @@ pressing is carried out. Orders are filled at once, at the bid or the ask, at th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, time, timedelta, timezone
 
 from tests.oracle.book import ACTIONS, RULES, SHARES, WHOLE, Leg, Position
+from tests.oracle.eye import Eye
 from tests.oracle.judge import CONFIRM_MS, Judge, Signal
 from tests.oracle.market import Market, Seen, Shown
 from tests.oracle.timeline import Decision, Doubted, FeedTold, Happening, Restarted, StoodStill, Told
 
 IST = timezone(timedelta(hours=5, minutes=30))
+NOTHING: Mapping[Shown, Seen | None] = {}
 STANDSTILL_MS = 1_000
 HELD_MS = 2_000
 
@@ -31,17 +33,22 @@ def most_pressing(signals: list[Signal]) -> Signal:
 class Day:
     """`run` it once. Times of the square-off and of breaches that wait are looked at when they are due."""
 
-    def __init__(self, positions: Iterable[Position], *, is_trading_day: bool | None = True) -> None:
-        self.market = Market()
+    def __init__(self, positions: Iterable[Position], *, judged: Mapping[Shown, Seen | None] = NOTHING) -> None:
+        self.market = Market(judged=judged)
         self.judges = {position.strategy_id: Judge(position, self.market) for position in positions}
         self.decisions: list[Decision] = []
-        self.is_trading_day = is_trading_day
         self.now_ms = -1
         self._look = set(self.judges)
         self._by_key: dict[str, list[Judge]] = defaultdict(list)
         for judge in self.judges.values():
             for key in dict.fromkeys(leg.key for leg in judge.position.legs):
                 self._by_key[key].append(judge)
+        self.eyes: dict[str, Eye] = {}
+        for judge in self.judges.values():
+            levels = judge.position.levels
+            if levels.underlying or levels.greeks:
+                key = judge.position.legs[0].contract.index
+                self.eyes.setdefault(key, Eye(key, self.market)).watchers.append(judge)
 
     def run(self, happenings: Iterable[Happening]) -> list[Decision]:
         for happening in happenings:
@@ -56,9 +63,10 @@ class Day:
         self.now_ms = now_ms
         match happening:
             case Shown():
+                before = market.seen.get(happening.key)
                 seen = market.take(happening)
                 if seen is not None:
-                    self._on_seen(seen)
+                    self._on_seen(seen, before)
             case Told(session_open=is_open):
                 self._look.update(self.judges if is_open is not market.session_open else ())
                 market.session_open = is_open
@@ -93,6 +101,8 @@ class Day:
         market.held = (0, 0)
         for judge in self.judges.values():
             judge.begin_again()
+        for eye in self.eyes.values():
+            eye.begin_again()
         self._look.update(self.judges)
         self._clock()
 
@@ -104,6 +114,8 @@ class Day:
             square_off = judge.position.levels.square_off
             if square_off is not None:
                 yield _ms_of(square_off, ist(self.now_ms))
+        for eye in self.eyes.values():
+            yield from eye.dues(ist(self.now_ms), self.now_ms)
         yield self.market.held[1]
 
     def _until(self, end_ms: int) -> None:
@@ -124,15 +136,27 @@ class Day:
         found: dict[int, list[Signal]] = {}
         for strategy_id, judge in self.judges.items():
             judge.tell_day(now)
-            signals = judge.by_clock(now, is_trading_day=self.is_trading_day)
+            signals = judge.by_clock(now, is_trading_day=True)
             if judge.waits or strategy_id in looked:
                 signals += judge.by_price(self.now_ms, None)
             found[strategy_id] = signals
+        for eye in self.eyes.values():
+            for judge, signal in (*eye.by_close(now, self.now_ms), *eye.by_tick(self.now_ms)):
+                found[judge.position.strategy_id].append(signal)
         self._decide(found)
 
-    def _on_seen(self, seen: Seen) -> None:
+    def _on_seen(self, seen: Seen, before: Seen | None) -> None:
         key = seen.shown.key
-        found = {judge.position.strategy_id: judge.by_price(self.now_ms, key) for judge in self._by_key[key]}
+        found: dict[int, list[Signal]] = defaultdict(list)
+        for judge in self._by_key[key]:
+            found[judge.position.strategy_id] += judge.by_price(self.now_ms, key)
+            eye = self.eyes.get(judge.position.legs[0].contract.index)
+            if eye is not None and judge in eye.watchers and self.market.session_open is True:
+                eye.note_leg(seen, before)
+        if key in self.eyes:
+            self.eyes[key].take(seen)
+            for judge, signal in self.eyes[key].by_tick(self.now_ms):
+                found[judge.position.strategy_id].append(signal)
         self._decide(found)
 
     # Decisions
@@ -174,6 +198,9 @@ class Day:
         del self.judges[judge.position.strategy_id]
         for key in {leg.key for leg in judge.position.legs}:
             self._by_key[key].remove(judge)
+        for eye in self.eyes.values():
+            if judge in eye.watchers:
+                eye.watchers.remove(judge)
 
 
 def _ms_of(at: time, on: datetime) -> int:

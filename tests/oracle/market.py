@@ -9,11 +9,13 @@ Money is integer paise, time is milliseconds. How the design is read where it le
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
 TICK = 5
+INDEX_TICK = 1
 JUMP_MS = 1_000
 GIVE_IN_MS = 2_000
 STALE_MS = 5_000
@@ -119,9 +121,15 @@ class Market:
     session_open: bool | None = None
     down_ms: int | None = None
     held: tuple[int, int] = (0, 0)
+    judged: Mapping[Shown, Seen | None] = field(default_factory=dict)
+    """Quotes that were judged before: of a recorded day it is the same for all books."""
 
     def take(self, shown: Shown) -> Seen | None:
-        seen = self.tapes.setdefault(shown.key, Tape()).take(shown)
+        if shown in self.judged:
+            seen = self.judged[shown]
+        else:
+            tick = INDEX_TICK if shown.key.startswith("IDX") else TICK
+            seen = self.tapes.setdefault(shown.key, Tape()).take(shown, tick)
         if seen is not None:
             self.seen[shown.key] = seen
         return seen

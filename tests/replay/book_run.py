@@ -1,0 +1,95 @@
+"""A generated book through a recorded day: by the engine and by the oracle, from the same rows and the same quotes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+from functools import cache
+from heapq import merge
+from typing import TYPE_CHECKING
+
+from tests.oracle.books import Market, know_market, make_book
+from tests.oracle.day import IST, Day
+from tests.oracle.market import Market as SeenMarket
+from tests.oracle.market import Seen, Shown
+from tests.oracle.recorded import read_contracts, read_quotes
+from tests.oracle.rows import positions_of
+from tests.oracle.timeline import Decision, Happening, Told
+from tests.replay.engine_day import EngineDay
+from tests.replay.real_book import read_book
+
+if TYPE_CHECKING:
+    from tests.oracle.book import Contract
+    from tests.oracle.recorded import Recording
+
+SQUARE_OFF = time(14, 30)
+BEFORE_FIRST_MS = 60_000
+BEAT_MS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDay:
+    """One recording, read once. `judged`: each quote as the oracle judges it, which no book changes."""
+
+    contracts: Mapping[str, Contract]
+    quotes: Sequence[Shown]
+    market: Market
+    judged: Mapping[Shown, Seen | None]
+
+    def happenings(self, keys: Iterable[str]) -> list[Happening]:
+        """The quotes of these instruments. The clock is told before the first, a beat after each snapshot, and at the square-off."""
+        wanted = frozenset(keys)
+        told = {shown.at_ms + BEAT_MS for shown in self.quotes}
+        told |= {self.quotes[0].at_ms - BEFORE_FIRST_MS, self.square_off_ms}
+        shown = [shown for shown in self.quotes if shown.key in wanted]
+        return list(merge(map(Told, sorted(told)), shown, key=lambda each: each.at_ms))
+
+    @property
+    def square_off_ms(self) -> int:
+        return round(datetime.combine(self.market.recording.day, SQUARE_OFF, IST).timestamp() * 1_000)
+
+
+@cache
+def recorded_day(recording: Recording, *, with_sides: bool = True) -> RecordedDay:
+    contracts = read_contracts(recording)
+    quotes = read_quotes(recording, contracts, with_sides=with_sides)
+    seen = SeenMarket()
+    judged = {shown: seen.take(shown) for shown in quotes}
+    return RecordedDay(contracts, quotes, know_market(recording, contracts, quotes), judged)
+
+
+@dataclass(slots=True)
+class BookRun:
+    """What both decided, by strategy id."""
+
+    decided: dict[int, list[Decision]]
+    expected: dict[int, list[Decision]]
+
+    @property
+    def differences(self) -> dict[int, tuple[list[Decision], list[Decision]]]:
+        ids = self.decided.keys() | self.expected.keys()
+        both = {each: (self.decided.get(each, []), self.expected.get(each, [])) for each in ids}
+        return {each: pair for each, pair in both.items() if pair[0] != pair[1]}
+
+
+def run_book(recording: Recording, seed: int, positions: int) -> BookRun:
+    """Every seventh book sees quotes without sides where the recording has none."""
+    known = recorded_day(recording)
+    played = recorded_day(recording, with_sides=bool(seed % 7))
+    book = make_book(known.market, seed, positions)
+    indices = {contract.index for contract in book.contracts.values()}
+    happenings = played.happenings(book.held | indices)
+    engine = EngineDay(read_book(book, SQUARE_OFF, recording.day), has_beat=False)
+    decided = engine.run(happenings)
+    oracle = Day(positions_of(book.tables, book.contracts, SQUARE_OFF), judged=played.judged)
+    return BookRun(by_position(decided), by_position(oracle.run(happenings)))
+
+
+def by_position(decisions: Iterable[Decision]) -> dict[int, list[Decision]]:
+    """Each position's own decisions, in order. What one event does to several positions has no order."""
+    found: dict[int, list[Decision]] = defaultdict(list)
+    for decision in decisions:
+        found[decision.strategy_id].append(decision)
+    return found

@@ -1,0 +1,37 @@
+"""Two hundred generated books through both recorded days: every exit as the oracle has it, which, when, why, at what P&L.
+
+The same rows are read twice, by the monitor and by the oracle, and the same quotes are judged twice. Orders fill at once, at the
+bid or the ask: the subject is the decision. Silence is not judged, for a snapshot a minute would look like it.
+"""
+
+from collections import Counter
+
+import pytest
+
+from tests.oracle.recorded import EXPIRY_DAY, FOLDER, NORMAL_DAY
+from tests.replay.book_run import run_book
+
+BOOKS = 200
+POSITIONS = 8
+AT_A_TIME = 25
+RULES_THAT_FIRE = {
+    "stop_loss", "trailing_stop", "premium_trailing", "lock_profit", "underlying_level", "square_off", "dte_exit",
+    "theta_exit", "losing_time_stop", "longest_holding", "profit_target", "scaling_target", "adjustment",
+}  # fmt: skip
+both_days = pytest.mark.parametrize("recording", [NORMAL_DAY, EXPIRY_DAY], ids=lambda recording: recording.name)
+pytestmark = [
+    pytest.mark.replay,
+    pytest.mark.slow,
+    pytest.mark.skipif(not FOLDER.is_dir(), reason=f"NOT TESTED: the recorded market days are not here ({FOLDER})"),
+]
+
+
+@both_days
+@pytest.mark.parametrize("first", range(0, BOOKS, AT_A_TIME))
+def test_every_exit_of_a_book_is_the_one_the_oracle_has(recording, first):
+    fired = Counter()
+    for seed in range(first, first + AT_A_TIME):
+        run = run_book(recording, seed, POSITIONS)
+        assert run.differences == {}, f"book {seed}"
+        fired.update(decision.rule for decisions in run.expected.values() for decision in decisions)
+    assert set(fired) == RULES_THAT_FIRE
