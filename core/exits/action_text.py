@@ -21,6 +21,8 @@ _NEGATION: Final = re.compile(r"\b(not|never|no|don'?t|avoid|unless|if|or)\b")
 _VERB: Final = re.compile(r"\b(close|exit|square[ -]?off|book)\b")
 _FRACTION: Final = re.compile(r"three quarters|\bhalf\b|\bquarter\b|(\d+(?:\.\d+)?)(?=\s*%)")
 _IMMEDIATE: Final = re.compile(r"\b(immediately|now)\b")
+_PURPOSE: Final = re.compile(r" to (?:avoid|capture|limit|lock|prevent|protect|secure|stop) .+")
+"""Why it is to be closed, with nothing said of a part: "Exit to stop time decay losses". "Close to the strike" is a place."""
 _PLAIN: Final = {"adjust": Action.ADJUST, "monitor": Action.MONITOR, "hold": Action.HOLD}
 
 
@@ -43,4 +45,5 @@ def parse_action(text: str) -> Action | None:
         return _PARTS.get(fractions.pop().removesuffix(".0").removesuffix(".00"))
     if _IMMEDIATE.search(asked):
         return Action.CLOSE_IMMEDIATELY
-    return Action.CLOSE_POSITION if not asked.strip(" .!") or _WHOLE.search(asked) else None
+    is_whole = not asked.strip(" .!") or _WHOLE.search(asked) or _PURPOSE.fullmatch(asked)
+    return Action.CLOSE_POSITION if is_whole else None

@@ -195,12 +195,18 @@ def whole_of_steps(steps: tuple[Step, ...]) -> float | None:
 
 
 def whole_of_quarters(amounts: Sequence[float]) -> float | None:
-    """Four times the first of three amounts in the proportion 1:2:3, give or take half a per cent; else None."""
+    """Four times the first of three amounts (paise) in the proportion 1:2:3; else None.
+
+    Give or take half a per cent, and what rounding to a paisa does to amounts of one unit.
+    """
     if len(amounts) != len(_QUARTERS):
         return None
     first = amounts[0]
-    is_even = all(abs(amount - part * first) <= first / 200 for amount, part in zip(amounts, _QUARTERS, strict=True))
+    is_even = all(
+        abs(amount - part * first) <= first / 200 + _ROUNDING for amount, part in zip(amounts, _QUARTERS, strict=True)
+    )
     return 4 * first if is_even else None
 
 
 _QUARTERS: Final = (1, 2, 3)
+_ROUNDING: Final = 2

@@ -15,19 +15,21 @@ _N: Final = r"(\d{1,6}(?:\.\d{1,20})?)"
 _RANGE: Final = rf"{_N}(?:\s*(?:-|–|to)\s*{_N})?\s*%"
 _PREMIUM: Final = r"(?:(?:the )?(?:net )?(?:max )?(debit|premium|credit)(?: (?:paid|received|collected))?)"
 _TARGET_SHARE: Final = re.compile(
-    rf"{_RANGE}(?: of)?(?: the)? (?:max(?:imum)? profit(?: potential)?|profit|{_PREMIUM})"
+    rf"{_RANGE}(?: of)?(?: the)? (?:max(?:imum)? profit(?: potential)?|profit|{_PREMIUM})", re.ASCII
 )
-_STOP_SHARE: Final = re.compile(rf"{_N}\s*%(?: of)?(?: the)? (?:max(?:imum)? (?:loss|risk)|{_PREMIUM})")
-_LOST_VALUE: Final = re.compile(rf"(?:if )?(?:debit|premium) loses {_N}\s*% of (?:its )?value")
-_MULTIPLE: Final = re.compile(rf"{_N}\s*(?:x|times) {_PREMIUM}")
-_LEAD: Final = re.compile(r"(?:exit |close )?(?:if |when )?(?:(?:the )?(?:loss|position) (?:exceeds|shows|>|>=) )")
-_DAYS: Final = re.compile(r"(?:with |at )?(\d{1,4}) (?:days to expiry|days|dte)")
-_LOSING: Final = re.compile(r"loss > ₹?\s*(\d{1,13}(?:\.\d{1,20})?) with < (\d{1,4}) dte")
-_STEP: Final = re.compile(rf"{_N}\s*% profit - (.+)")
+_STOP_SHARE: Final = re.compile(rf"{_N}\s*%(?: of)?(?: the)? (?:max(?:imum)? (?:loss|risk)|{_PREMIUM})", re.ASCII)
+_LOST_VALUE: Final = re.compile(rf"(?:if )?(?:debit|premium) loses {_N}\s*% of (?:its )?value", re.ASCII)
+_MULTIPLE: Final = re.compile(rf"{_N}\s*(?:x|times) {_PREMIUM}", re.ASCII)
+_LEAD: Final = re.compile(
+    r"(?:exit |close )?(?:if |when )?(?:(?:the )?(?:loss|position) (?:exceeds|shows|>|>=) )", re.ASCII
+)
+_DAYS: Final = re.compile(r"(?:with |at )?(\d{1,4}) (?:days to expiry|days|dte)", re.ASCII)
+_LOSING: Final = re.compile(r"loss > ₹?\s*(\d{1,13}(?:\.\d{1,20})?) with < (\d{1,4}) dte", re.ASCII)
+_STEP: Final = re.compile(rf"{_N}\s*% profit - (.+)", re.ASCII)
 _GREEKS: Final = (
-    (GreekKind.THETA, re.compile(rf"daily theta > {_N}\s*% of position value")),
-    (GreekKind.IV_DOWN, re.compile(rf"iv contracts > {_N}\s*%")),
-    (GreekKind.IV_UP, re.compile(rf"iv expands > {_N}\s*%")),
+    (GreekKind.THETA, re.compile(rf"daily theta > {_N}\s*% of position value", re.ASCII)),
+    (GreekKind.IV_DOWN, re.compile(rf"iv contracts > {_N}\s*%", re.ASCII)),
+    (GreekKind.IV_UP, re.compile(rf"iv expands > {_N}\s*%", re.ASCII)),
 )
 GAMMA_DOUBLES: Final = frozenset({"gamma risk doubles", "gamma doubles"})
 

@@ -1,6 +1,6 @@
 """Greek and volatility levels: off unless a row, a column, the tree, strategy_monitoring or a profile asks for one.
 
-Of each measure the first source that has it wins. What is to be done is read from free text; what is not certain only alerts.
+Of each measure the first source that has it wins, with all its thresholds. What is to be done is read from free text; what is not certain only alerts.
 """
 
 from __future__ import annotations
@@ -32,19 +32,18 @@ def greeks_of(sources: Sources) -> tuple[GreekLevel, ...]:
     if sources.is_off(Kind.GREEKS):
         sources.note("Greeks and volatility: switched off by the operator's override")
         return ()
-    found: dict[GreekKind, GreekLevel] = {}
-    for level in _levels(sources):
-        found.setdefault(level.kind, level)
-    return tuple(_with_reference(sources, level) for level in found.values())
+    won: dict[GreekKind, LevelSource] = {}
+    levels = [level for level in _levels(sources) if won.setdefault(level.kind, level.source) is level.source]
+    return tuple(_with_reference(sources, level) for level in levels)
 
 
 def _levels(sources: Sources) -> Iterator[GreekLevel]:
     for row in sources.rows.greeks:
         yield from _of_row(sources, row)
     for asked in sources.columns.greeks:
-        yield _of_tree(sources, asked, LevelSource.RISK_COLUMN)
+        yield _of_tree(asked, LevelSource.RISK_COLUMN)
     for asked in sources.tree.greeks:
-        yield _of_tree(sources, asked, LevelSource.CONDITIONS)
+        yield _of_tree(asked, LevelSource.CONDITIONS)
     yield from _of_monitoring(sources)
     for profile, source in sources.inputs.profiles:
         for greek in profile.greeks:
@@ -65,8 +64,8 @@ def _of_row(sources: Sources, row: LevelRow) -> Iterator[GreekLevel]:
     if threshold is None:
         sources.note(f"{named(row)} ({name}): {note}; not used")
         return
-    action = _action(sources, named(row), row.action, row.action_text)
-    yield GreekLevel(kind, threshold, action, LevelSource.LEVEL_ROW, note or named(row))
+    action, doubt = _action(row.action, row.action_text)
+    yield GreekLevel(kind, threshold, action, LevelSource.LEVEL_ROW, _joined(named(row), note, doubt))
 
 
 def _threshold(kind: GreekKind, value: float, *, is_percent: bool) -> tuple[float | None, str]:
@@ -89,19 +88,21 @@ def _yearly(value: float) -> tuple[float, str]:
     return value, ""
 
 
-def _of_tree(sources: Sources, asked: GreekAsked, source: LevelSource) -> GreekLevel:
-    action = _action(sources, f"{source} {asked.kind.value}", asked.action, asked.text)
+def _of_tree(asked: GreekAsked, source: LevelSource) -> GreekLevel:
+    action, doubt = _action(asked.action, asked.text)
     threshold, note = _yearly(asked.threshold) if asked.kind in _A_YEAR else (asked.threshold, asked.note)
-    return GreekLevel(asked.kind, threshold, action, source, note)
+    return GreekLevel(asked.kind, threshold, action, source, _joined(note, doubt))
 
 
-def _action(sources: Sources, name: str, action: Action | None, text: str) -> Action:
+def _action(action: Action | None, text: str) -> tuple[Action, str]:
     """Closes only for certain. "Adjust or exit", "consider", "reduce" and every doubtful text is an alert, and that is said."""
     if action is not None and (action in FULL_EXITS or action in PERCENT_OF):
-        return action
-    if text and action is not Action.ADJUST:
-        sources.note(f"{name}: action {text[:60]!r} closes nothing for certain; the level only alerts")
-    return Action.ADJUST
+        return action, ""
+    return Action.ADJUST, f"only alerts, closes nothing for certain: {text[:60]!r}" if text and action is None else ""
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _of_monitoring(sources: Sources) -> Iterator[GreekLevel]:
@@ -135,5 +136,4 @@ def _with_reference(sources: Sources, level: GreekLevel) -> GreekLevel:
         return level
     if planned is None:
         return level
-    note = "; ".join(filter(None, (level.note, planned.note)))
-    return replace(level, reference=planned.value, note=note)
+    return replace(level, reference=planned.value, note=_joined(level.note, planned.note))

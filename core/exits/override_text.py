@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from core.model.exit_levels import Action
 
-_AMOUNT: Final = re.compile(r"(\d{1,11}(?:\.\d{1,2})?)(x|%|%premium)?")
-_PEAK: Final = re.compile(r"(\d{1,2}(?:\.\d{1,2})?)%peak")
-_DAYS: Final = re.compile(r"\d{1,4}")
-_UNDERLYING: Final = re.compile(r"(\d{1,6}(?:\.\d{1,2})?)(?:/(\d{1,3})m)?")
-_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
+_AMOUNT: Final = re.compile(r"(\d{1,11}(?:\.\d{1,2})?)(x|%|%premium)?", re.ASCII)
+_PEAK: Final = re.compile(r"(\d{1,2}(?:\.\d{1,2})?)%peak", re.ASCII)
+_DAYS: Final = re.compile(r"\d{1,4}", re.ASCII)
+_UNDERLYING: Final = re.compile(r"(\d{1,6}(?:\.\d{1,2})?)(?:/(\d{1,3})m)?", re.ASCII)
+_CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
 _MOST_DAYS: Final = 3_650
 _SESSION_MINUTES: Final = 375
 _SHARES: Final = {f"{percent}%": action for action, percent in PERCENT_OF.items()}

@@ -3,53 +3,19 @@ from fractions import Fraction
 
 import pytest
 
-from core.exits.action_text import parse_action
 from core.exits.override_text import parse_override
-from core.exits.read_levels import LevelInputs, LevelSettings, read_levels
+from core.exits.read_levels import LevelSettings
 from core.exits.stored_basis import basis_of
 from core.model.exit_levels import Action, ClockLevel, DaysLevel, LevelSource
 from core.model.position import Product
 from core.model.profile import Profile
-from core.model.trade_rows import LevelRow, RiskRow
 from strategies.profiles import CATEGORY_PROFILES, NAMED_PROFILES, category_profile
 from tests.unit.exits.builders import ROW, call, leg, position, put, stock
+from tests.unit.exits.level_builders import long_call, read, risk, row, short_call, shown, spread
 
-NEUTRAL = category_profile("Iron Condor")
-DIRECTIONAL = category_profile("Bull Call Spread")
 RISK = LevelSource.RISK_COLUMN
 DEFAULT = LevelSource.CATEGORY_DEFAULT
 OPERATOR = LevelSource.OPERATOR
-
-
-def spread(lots=1):
-    """Bull call spread: max profit ₹525, max loss ₹225, debit ₹225 a lot."""
-    return position(call(1, 75 * lots, 100, 5), call(2, -75 * lots, 110, 2))
-
-
-def long_call():
-    return position(call(1, 75, 100, 100))
-
-
-def short_call():
-    return position(call(1, -75, 100, 10))
-
-
-def row(exit_type, value, trigger_type="price", *, level_name="primary", level_id=1, action=""):
-    """`value` in rupees for prices, as the store would deliver it: paise."""
-    stored = None if value is None else value * 100 if trigger_type == "price" else value
-    return LevelRow(level_id, 1, exit_type, level_name, stored, trigger_type, parse_action(action), action)
-
-
-def read(of=None, *rows, category=DIRECTIONAL, **inputs):
-    return read_levels(LevelInputs(of or spread(), category, rows=rows, **inputs))
-
-
-def risk(**columns):
-    return RiskRow(1, **columns)
-
-
-def shown(level):
-    return None if level is None else (level.amount / 100, level.source)
 
 
 @pytest.mark.parametrize(
