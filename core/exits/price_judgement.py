@@ -250,7 +250,7 @@ class PriceJudge:
         if watched.news_ns is not None:
             if self._delivers(watched, feed):
                 watched.news_ns = None
-            elif watched.state is TrustState.MUTED or now - watched.news_ns >= self.limits.grace_ns:
+            elif now - watched.news_ns >= self.limits.grace_ns:
                 return TrustState.MUTED
         if feed is not None:
             if feed.received_ns != watched.seen_ns:
