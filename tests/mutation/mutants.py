@@ -83,25 +83,33 @@ def _children(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
 
 def _is_skipped(node: ast.AST, parent: ast.AST) -> bool:
     """No decision is in it: texts, types, what only the type checker reads, and what mypy proves never to be reached."""
+    return _decides_nothing(node) or _is_part_of_a_text(node, parent)
+
+
+def _decides_nothing(node: ast.AST) -> bool:
     match node:
         case ast.Import() | ast.ImportFrom() | ast.Global() | ast.Nonlocal() | ast.Expr(value=ast.Constant()):
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
             return True
-        case ast.Call(func=ast.Name(id=name)) if name in _SKIPPED_CALLS:
-            return True
+        case ast.Call(func=ast.Name(id=name)):
+            return name in _SKIPPED_CALLS
         case ast.keyword(arg="strict"):
             return True
-        case ast.match_case() if "assert_never(" in ast.unparse(node):
-            return True
+        case ast.match_case():
+            return "assert_never(" in ast.unparse(node)
+        case _:
+            return False
+
+
+def _is_part_of_a_text(node: ast.AST, parent: ast.AST) -> bool:
     match parent:
-        case ast.Raise():
+        case ast.Raise() | ast.Assign(targets=[ast.Name(id="__all__" | "__slots__")]):
             return True
         case ast.FormattedValue():
             return isinstance(node, ast.Constant)
-        case ast.Assign(targets=[ast.Name(id="__all__" | "__slots__")]):
-            return True
-    return False
+        case _:
+            return False
 
 
 def _named(node: ast.AST, function: str, owner: ast.AST | None) -> tuple[str, ast.AST | None]:
