@@ -16,7 +16,7 @@ from core.model.orders import OrderReport, OrderStatus, Side, TradeReport
 from core.model.position import BrokerPosition, PositionReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from core.exits.running_exit import RunningExit
     from core.model.instrument import InstrumentKey
@@ -61,24 +61,22 @@ class ReplayAccount:
     def release(self, strategy_id: int) -> None:
         self._held.pop(strategy_id, None)
 
-    def answers(self, command: cmd.Command, at_ns: int) -> Iterator[ev.Event]:
-        """What the broker says to a command; nothing to those that are not his."""
-        match command:
-            case cmd.SubmitOrder(intent):
-                yield ev.OrderPosted(intent.correlation_id, at_ns, at_ns)
-                report = self._filled(intent, at_ns)
-                yield ev.OrderAccepted(intent.correlation_id, report.order_id, at_ns)
-                yield ev.OrderReported(report, at_ns)
-            case cmd.ReadPositions():
-                yield ev.PositionsRead(self._report(at_ns), at_ns)
-            case cmd.ReadTradeBook():
-                yield ev.TradeBookRead(tuple(self._trades), at_ns, at_ns)
-            case cmd.ReadOrderBook():
-                yield ev.OrderBookRead((), at_ns, at_ns)
-            case cmd.CloseRows(record):
-                yield ev.RowsClosed(record.exit_id, at_ns)
-            case _:
-                pass
+    def answers(self, commands: Sequence[cmd.Command], at_ns: int) -> Iterator[ev.Event]:
+        """What the broker says to all of them; nothing to those that are not his.
+
+        One order book tells all fills at once: with a thousand exits on one instant, a word on each order would take minutes.
+        """
+        reports = tuple(self._filled(each.intent, at_ns) for each in commands if isinstance(each, cmd.SubmitOrder))
+        asked = {type(command) for command in commands}
+        if reports or cmd.ReadOrderBook in asked:
+            yield ev.OrderBookRead(reports, at_ns, at_ns)
+        if cmd.ReadPositions in asked:
+            yield ev.PositionsRead(self._report(at_ns), at_ns)
+        if cmd.ReadTradeBook in asked:
+            yield ev.TradeBookRead(tuple(self._trades), at_ns, at_ns)
+        for command in commands:
+            if isinstance(command, cmd.CloseRows):
+                yield ev.RowsClosed(command.record.exit_id, at_ns)
 
     def _filled(self, intent: OrderIntent, at_ns: int) -> OrderReport:
         key = intent.holding.instrument

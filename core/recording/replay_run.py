@@ -7,7 +7,6 @@ out by an account in this process (`replay_account`), at the instant of the deci
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -217,12 +216,11 @@ class ReplayRun:
         self._carry_out(self.engine.handle(event), at_ns)
 
     def _carry_out(self, commands: Sequence[cmd.Command], at_ns: int) -> None:
-        waiting = deque(commands)
-        while waiting:
-            command = waiting.popleft()
-            self._note(command, at_ns)
-            for event in self.account.answers(command, at_ns):
-                waiting.extend(self.engine.handle(event))
+        while commands:
+            for command in commands:
+                self._note(command, at_ns)
+            answers = self.account.answers(commands, at_ns)
+            commands = [command for event in answers for command in self.engine.handle(event)]
 
     def _note(self, command: cmd.Command, at_ns: int) -> None:
         match command:
