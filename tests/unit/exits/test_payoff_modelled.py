@@ -107,6 +107,20 @@ def test_what_is_missing_is_said(legs, why):
     assert (found.is_profit_unlimited, found.is_loss_unlimited) == (False, False)
 
 
+def test_a_covered_call_before_its_day():
+    day = EXPIRY - timedelta(30)
+    found = modelled_payoff(position(stock(1, 1, 100), call(2, -1, 105, 3)), SPOT, {key(2): 0.3}, day)
+    (breakeven,) = found.breakevens
+    worth = [p - black_scholes(Right.CALL, p, 10_500, 30 / 365, 0.3).price for p in (breakeven - 1, breakeven + 1)]
+    assert worth[0] < 9_700 < worth[1]
+    assert (found.max_profit, found.max_loss) == (800, 9_700)
+
+
+def test_of_a_stretch_at_zero_only_its_ends():
+    assert modelled_payoff(position(call(1, 75, 100, 0)), SPOT, {}).breakevens == (0, 10_000)
+    assert modelled_payoff(position(put(1, 75, 100, 0)), SPOT, {}).breakevens == (10_000,)
+
+
 def test_a_breakeven_beyond_the_grid_is_where_the_last_slope_leads():
     found = modelled_payoff(position(call(1, 1, 100, 1_000), stock(2, 1, 0)), SPOT, {})
     assert found.breakevens == payoff_of(position(call(1, 1, 100, 1_000), stock(2, 1, 0))).breakevens == (55_000,)
