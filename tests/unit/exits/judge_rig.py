@@ -134,8 +134,13 @@ class JudgeRig:
     def index(self, rupees, *, key=INDEX, bid=None, ask=None, traded=None, source=QuoteSource.FEED):
         """A quote of the underlying, now; without a book unless both sides are given."""
         sides = [None if side is None else round(side * 100) for side in (bid, ask)]
-        quote = Quote(key, round(rupees * 100), *sides, 0, 0, traded, self.now, source)
+        self.take(Quote(key, round(rupees * 100), *sides, 0, 0, traded, self.now, source))
+
+    def take(self, quote):
+        """A quote; what asks to be looked at again at once is, as by the monitor's timer."""
         self.commands.extend(self.engine.on_quote(quote))
+        if self.engine.has_new_deadline and (self.engine.next_wake_ns or self.now + 1) <= self.now:
+            self.clock()
 
     def walk(self, *prices, every=0.5):
         """Quotes of the index so near each other that each is believed at once."""
@@ -144,7 +149,7 @@ class JudgeRig:
             self.index(price)
 
     def leg(self, security_id, rupees, **terms):
-        self.commands.extend(self.engine.on_quote(builders.quote(security_id, rupees, at=self.now, **terms)))
+        self.take(builders.quote(security_id, rupees, at=self.now, **terms))
 
     def doubt(self, *keys):
         self.tell(ev.PricesDoubted(keys, "no packet", self.now))
