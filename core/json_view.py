@@ -112,6 +112,7 @@ def _rule(line: RuleLine) -> dict[str, object]:
         "now": line.now,
         "action": line.action,
         "closes": line.closes,
+        "name": line.name or None,
         "note": line.note,
     }
 

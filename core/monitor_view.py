@@ -24,7 +24,7 @@ class RuleLine:
 
     `price` in paise is given for one-leg positions only. `threshold` and `observed` count in the rule's unit
     (`exit_levels.UNITS`), None where there is no number. `now` says how far away it is or what it waits for, `state` is a
-    `State` of `explain_comparisons`, `closes` what it would close.
+    `State` of `explain_comparisons`, `closes` what it would close, `name` names the level where its rule has several.
     """
 
     rule: str
@@ -37,6 +37,7 @@ class RuleLine:
     note: str = ""
     action: str = ""
     closes: str = ""
+    name: str = ""
     threshold: int | None = None
     observed: int | None = None
 

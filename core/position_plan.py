@@ -113,11 +113,12 @@ def _rule_line(found: RuleCompared, booked: BookedPosition, shares: Mapping[Acti
         pnl=line.pnl,
         price=one_leg_price(booked.position, line.pnl, is_loss=not line.is_above, realised=booked.realised),
         source="" if line.source is None else line.source.value,
-        now=found.why if found.state is State.NOTHING else f"{found.state.value}: {found.why}",
+        now=found.why if found.state in {State.NOTHING, State.WAITING} else f"{found.state.value}, {found.why}",
         state=found.state.value,
         note=line.note,
         action=line.action.value,
         closes=_closes(line.action, shares),
+        name=line.name,
         threshold=line.threshold,
         observed=found.observed,
     )

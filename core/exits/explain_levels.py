@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Lines = Callable[[RuleFacts, Around], Iterator[Threshold]]
 
+NO_DAYS: Final = "no leg expires, or the date is not known yet"
 _PRICED: Final = {rule.rule: rule for rule in PRICE_RULES}
 _PLACES: Final = {rule: place for place, rule in enumerate(Rule)}
 
@@ -124,7 +125,7 @@ def _losing_time(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
 
 def _days_wait(facts: RuleFacts, most: int) -> str:
     if facts.days is None:
-        return "the days to expiry are not known"
+        return NO_DAYS
     return "" if facts.days <= most else f"DTE is {facts.days}"
 
 
@@ -172,7 +173,7 @@ def _dte(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
     level, days = facts.levels.dte, facts.days
     if level is None:
         return
-    now, waits = ("", "the days to expiry are not known") if days is None else (f"DTE is {days}", "")
+    now, waits = ("", NO_DAYS) if days is None else (f"DTE is {days}", "")
     action = Action.CLOSE_IMMEDIATELY if days is not None and days <= IMMEDIATE_DAYS else Action.CLOSE_POSITION
     yield Threshold(
         Rule.DTE_EXIT, f"DTE ≤ {level.days}", None, level.source, level.note, action, level.days, days, now, waits

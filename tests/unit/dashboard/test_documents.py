@@ -40,6 +40,7 @@ def test_the_document_with_the_plan_has_rules_and_orders():
             "now": "₹11,092.50 away",
             "action": "CLOSE_IMMEDIATELY",
             "closes": "all",
+            "name": None,
             "note": "50 % of max loss",
         }
     ]

@@ -45,7 +45,7 @@ def planned(**changed):
     quote = Quote(CALL.key, 5_460, 5_455, 5_465, 425, 425, None, 0)
     stop = RuleLine(
         "stop_loss", "P&L ≤ ₹-12,112.50", -1_211_250, 2_850, "category default", "₹11,092.50 away", "nothing",
-        "50 % of max loss", "CLOSE_IMMEDIATELY", "all", -1_211_250, -102_000,
+        "50 % of max loss", "CLOSE_IMMEDIATELY", "all", "", -1_211_250, -102_000,
     )  # fmt: skip
     greeks = PositionGreeks((), 0.185, Greeks(212.5, 0.123456, -45_678.9, 12_345.6))
     facts = {

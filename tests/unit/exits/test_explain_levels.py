@@ -6,7 +6,7 @@ from datetime import time
 import pytest
 
 from core.exits.explain_judges import GREEK_WORDS
-from core.exits.explain_levels import LINES_OF, list_thresholds
+from core.exits.explain_levels import LINES_OF, NO_DAYS, list_thresholds
 from core.exits.explain_line import Around, Measured, Threshold
 from core.exits.rules import PRICE_RULES, RuleFacts
 from core.model.exit_levels import Action, ClockLevel, ExitLevels, LevelSource, Rule
@@ -131,7 +131,7 @@ def test_locked_floors_and_those_to_come():
 @pytest.mark.parametrize(
     ("dte", "theta", "losing"),
     [
-        (None, "the days to expiry are not known", "the days to expiry are not known"),
+        (None, NO_DAYS, NO_DAYS),
         (6, "DTE is 6", "DTE is 6"),
         (5, "", "DTE is 5"),
         (3, "", "DTE is 3"),
@@ -178,7 +178,7 @@ def test_calendar_and_clock():
     (dte,) = lines(Rule.DTE_EXIT, days=1)
     assert dte.action is Action.CLOSE_IMMEDIATELY
     (dte,) = lines(Rule.DTE_EXIT)
-    assert (dte.now, dte.waits) == ("", "the days to expiry are not known")
+    assert (dte.now, dte.waits) == ("", NO_DAYS)
     (held,) = lines(Rule.LONGEST_HOLDING, held_days=1)
     assert (held.level, held.now, held.observed) == ("held for ≥ 45 days", "held for 1 day", 1)
     (held,) = lines(Rule.LONGEST_HOLDING)
