@@ -70,6 +70,7 @@ PREFIXES: Final = (
     "POSITION_MAX_AGE",
     "POSITION_WATCH",
     "QUIET_VERIFY",
+    "RECORD_DIR",
     "REDIS_",
     "RUNG_",
     "SQUARE_OFF_",

@@ -23,7 +23,7 @@ DEBIT_TEXT_TARGET: Final = 7_500
 """₹75: what the strategy builder stores for the text "50–100 % of debit" (trap 4)."""
 LEAST_TARGET_PERCENT: Final = 5
 """An amount below this share of the premium is no target of a position with unlimited profit (trap 4)."""
-UNREAD_STOP: Final = 50
+_UNREAD_STOP: Final = Asked(50)
 """Per cent that the strategy builder stores where its stop is a sentence and not a number (trap 2)."""
 
 
@@ -56,18 +56,13 @@ def stop_of(sources: Sources) -> AmountLevel | None:
 
 def _stops(sources: Sources) -> Iterator[AmountLevel]:
     yield from _asked(sources, sources.override.stop, LevelSource.OPERATOR, is_loss=True)
-    multiple = _multiple_of_credit(sources)
-    if multiple is not None:
-        yield multiple
+    yield from _multiple_of_credit(sources)
     for row in sources.rows.stops:
-        if multiple is None or not _is_unread_stop(asked_of(row)):
-            note_action(sources, row, "a stop closes the whole position")
-            yield from _level(sources.amounts.of_row(row, is_loss=True), LevelSource.LEVEL_ROW)
+        note_action(sources, row, "a stop closes the whole position")
+        yield from _level(sources.amounts.of_row(row, is_loss=True), LevelSource.LEVEL_ROW)
     risk = sources.inputs.risk
     if risk is not None and risk.stop_percent:
-        column = Asked(abs(risk.stop_percent))
-        if multiple is None or not _is_unread_stop(column):
-            yield from _asked(sources, column, LevelSource.RISK_COLUMN, is_loss=True)
+        yield from _asked(sources, Asked(abs(risk.stop_percent)), LevelSource.RISK_COLUMN, is_loss=True)
     for sentence in sources.tree.stops:
         yield from _asked(sources, sentence.asked, LevelSource.CONDITIONS, sentence.note, is_loss=True)
     for profile, source in sources.inputs.profiles:
@@ -75,34 +70,28 @@ def _stops(sources: Sources) -> Iterator[AmountLevel]:
             yield from _asked(sources, Asked(profile.stop_percent, profile.stop_base), source, is_loss=True)
 
 
-def _multiple_of_credit(sources: Sources) -> AmountLevel | None:
+def _multiple_of_credit(sources: Sources) -> Iterator[AmountLevel]:
     """Trap 2: "2.0x credit" of unlimited loss is stored as 50 per cent and a max loss of 0. The sentence is what was meant.
 
     A row or a column with any other number was written by somebody else, and comes first as usual.
     """
     risk, amounts = sources.inputs.risk, sources.amounts
     if risk is None or risk.max_capital_at_risk or not amounts.payoff.is_loss_unlimited or amounts.credit is None:
-        return None
+        return
     said = next((sentence for sentence in sources.tree.stops if sentence.asked.base is Base.CREDIT), None)
     stored = [asked_of(row) for row in sources.rows.stops]
     if risk.stop_percent:
         stored.append(Asked(abs(risk.stop_percent)))
-    if said is None or not stored or not all(map(_is_unread_stop, stored)):
-        return None
+    if said is None or not stored or any(asked != _UNREAD_STOP for asked in stored):
+        return
     amount, how = amounts.of(said.asked, is_loss=True)
-    half, of_premium = amounts.of(Asked(UNREAD_STOP), is_loss=True)
-    if amount is None or half is None:
-        return None
+    half, of_premium = amounts.of(_UNREAD_STOP, is_loss=True)
     if amount != half:
         sources.note(
-            f"stop {rupees_text(amount)}, {how} as exit_conditions say it, not {rupees_text(half)}, {of_premium}: "
+            f"stop {rupees_text(amount or 0)}, {how} as exit_conditions say it, not {rupees_text(half or 0)}, {of_premium}: "
             "the builder stores that where its stop is a sentence"
         )
-    return AmountLevel(amount, LevelSource.CONDITIONS, how)
-
-
-def _is_unread_stop(asked: Asked | None) -> bool:
-    return asked == Asked(UNREAD_STOP)
+    yield from _level((amount, how), LevelSource.CONDITIONS)
 
 
 def target_of(sources: Sources) -> tuple[AmountLevel | None, Action]:

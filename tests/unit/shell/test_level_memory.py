@@ -1,11 +1,13 @@
 """Level rows that are deleted and written anew: no default may hold in the gap, and none may be kept for ever."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.level_memory import GRACE_NS, LevelMemory
 from core.model.exit_levels import Action
-from core.model.trade_rows import LevelRow, RiskRow, TradeRow
+from core.model.trade_rows import LevelRow, MonitoringRow, PlannedLeg, RiskRow, TradeRow
 from core.stores.base import Snapshot
 
 
@@ -55,6 +57,18 @@ def test_rows_that_stay_away_are_given_up_and_told_once():
     gone, lost = memory.settled(snapshot(), 5 + GRACE_NS)
     assert (gone.levels, gone.risks, lost) == ((), (), {7})
     assert memory.settled(snapshot(), 6 + GRACE_NS) == (snapshot(), frozenset())
+    assert memory.due_ns() is None
+
+
+def test_rows_of_the_optional_tables_hold_too_and_nobody_is_told_when_they_go():
+    memory = LevelMemory()
+    rows = {"monitoring": (MonitoringRow(7, support=23_900_00),), "details": (PlannedLeg(7, "CE"),)}
+    memory.settled(replace(snapshot(), **rows), 0)
+    between, lost = memory.settled(snapshot(), 10)
+    assert (between.monitoring, between.details, lost) == (*rows.values(), frozenset())
+    assert memory.due_ns() == 10 + GRACE_NS
+    gone, lost = memory.settled(snapshot(), 10 + GRACE_NS)
+    assert (gone.monitoring, gone.details, lost) == ((), (), frozenset())
     assert memory.due_ns() is None
 
 
