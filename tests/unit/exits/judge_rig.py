@@ -84,6 +84,8 @@ class JudgeRig:
         self.ahead = utc_ns(at, day) - START_NS
         self.session_open: bool | None = True
         self.has_beat = has_beat
+        self.has_timer = True
+        self.was_woken = False
         self.engine.desk.feed_live = True
 
     @property
@@ -139,7 +141,8 @@ class JudgeRig:
     def take(self, quote):
         """A quote; what asks to be looked at again at once is, as by the monitor's timer."""
         self.commands.extend(self.engine.on_quote(quote))
-        if self.engine.has_new_deadline and (self.engine.next_wake_ns or self.now + 1) <= self.now:
+        self.was_woken = self.engine.has_new_deadline
+        if self.has_timer and self.was_woken and (self.engine.next_wake_ns or self.now + 1) <= self.now:
             self.clock()
 
     def walk(self, *prices, every=0.5):

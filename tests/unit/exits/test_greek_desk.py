@@ -397,12 +397,12 @@ def test_a_level_that_warns_is_told_once_also_across_restarts():
 
 def test_a_beat_computes_no_more_than_a_few_positions_and_all_get_their_turn():
     rig = GreekRig()
+    rig.session_open = False
     count = 3 * POSITIONS_PER_BEAT + 1
     levels = ExitLevels(greeks=(level("delta", 0.99, Action.ADJUST),))
     for number in range(1, count + 1):
         rig.tell(ev.PositionOpened(builders.position(call(number), strategy_id=number), levels, rig.now))
         rig.quote(call(number))
-    rig.session_open = False
     rig.walk(24_000, 24_000.5)
     rig.session_open = True
     asked, before = [], {}

@@ -155,7 +155,7 @@ def test_what_nothing_confirms_fires_after_a_second_and_the_engine_asks_to_be_wo
     rig = rig_with(below(24_000), prices=(24_300, 24_300), has_beat=False)
     rig.walk(23_500, every=0.2)
     since = rig.now
-    assert rig.engine.has_new_deadline
+    assert rig.was_woken
     assert rig.engine.next_wake_ns == since + S
     rig.wait(0.999)
     assert rig.signals == []
@@ -270,6 +270,7 @@ def test_a_session_that_is_not_known_to_be_open_fires_nothing(session_open):
 
 def test_nothing_fires_before_the_time_was_told():
     rig = JudgeRig()
+    rig.has_timer = False
     rig.tell(ev.PositionOpened(builders.position(call(1)), ExitLevels(underlying=(below(24_000),)), rig.now))
     rig.index(24_010)
     rig.index(23_990)
