@@ -240,8 +240,8 @@ async def test_a_recorder_beside_the_monitor_takes_the_feed_and_the_book(tmp_pat
         set_prices(exchange, legs, CALM)
         env = environment(exchange.ready_line(), tmp_path)
         before = (tmp_path / "trades.db").read_bytes()
-        recording = asyncio.create_task(record(exchange, tmp_path / "rec", env, seconds=2.5))
-        await asyncio.sleep(1.2)
+        recording = asyncio.create_task(record(exchange, tmp_path / "rec", env, seconds=1.6))
+        await asyncio.sleep(0.9)
         set_prices(exchange, legs, ONE_LEG_STOPPED)
         said = await recording
         subscribed = exchange.state()["subscribed"]
@@ -272,7 +272,9 @@ async def test_named_instruments_are_recorded_without_any_position(tmp_path, cap
     legs = pick_condor()
     async with LocalExchange(ExchangeOptions(seed=5)) as exchange:
         env = environment(exchange.ready_line(), tmp_path)
-        await record(exchange, tmp_path / "rec", env, "--instruments", f"NSE_FNO:{legs[0].security_id},IDX_I:13")
+        await record(
+            exchange, tmp_path / "rec", env, "--instruments", f"NSE_FNO:{legs[0].security_id},IDX_I:13", seconds=0.8
+        )
     [path] = parts_in(tmp_path / "rec")
     assert {each.security_id for wants in facts_of(path, LineWants) for each in wants.added} == {
         legs[0].security_id,
