@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 from core.journal_codec import from_fields, to_fields
 from core.model import events as ev
 from core.model.errors import DecodeError
-from core.model.journal_records import ExitFinished, ExitStarted
+from core.model.journal_records import ExitFinished, ExitStarted, LimitRecord
 
 if TYPE_CHECKING:
     from core.model.instrument import InstrumentKey
@@ -113,9 +113,11 @@ Fact: TypeAlias = (
     | ClosedBefore
     | ExitStarted
     | ExitFinished
+    | LimitRecord
     | ev.Event
 )
-"""ExitStarted and ExitFinished: what the recording monitor decided, and what came of it. Of the events those in `TOLD`."""
+"""ExitStarted and ExitFinished: what the recording monitor decided, and what came of it. Limit records: what it knew of the
+limits when the file was begun. Of the events those in `TOLD`."""
 
 _NOT_KEPT: Final = frozenset(
     {
@@ -137,8 +139,9 @@ _NOT_KEPT: Final = frozenset(
 TOLD: Final[frozenset[type[Any]]] = frozenset(get_args(ev.Event)) - _NOT_KEPT
 """Events that are kept as they were told. TimePassed is kept too, in a form of its own (`file_format.pack_time`)."""
 
+_JOURNALLED: Final = (ExitStarted, ExitFinished, *get_args(LimitRecord))
 _OWN: Final = (RecordingHeader, RecordingEnded, Gap, LineState, LineWants, QuoteTaken, FeedHeldBack, ClosedBefore)
-KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in (*_OWN, ExitStarted, ExitFinished, *TOLD)}
+KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in (*_OWN, *_JOURNALLED, *TOLD)}
 
 
 def encode_fact(fact: Fact) -> bytes:

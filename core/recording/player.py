@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.dhan.feed_packets import DecodeCounts
 from core.model import events as ev
-from core.model.journal_records import ExitFinished, ExitStarted
+from core.model.journal_records import DayCounted, ExitFinished, ExitStarted, LimitReset, LimitTripped
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.recording import facts as rec
 from core.recording.file_format import Kind, unpack_time
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
     from core.model.exit_levels import ExitLevels, Rule
     from core.model.instrument import InstrumentKey
+    from core.model.journal_records import LimitRecord
     from core.model.position import Position
     from core.recording.file_format import Block, Record
     from core.recording.price_rows import PriceRows
     from core.recording.reader import Part
     from core.recording.replay_run import ReplayRun
+
+
+_BEFORE: Final = (rec.ClosedBefore, LimitTripped, LimitReset, DayCounted)
+"""What a run takes up from the journal, before everything else."""
 
 
 @dataclass(slots=True)
@@ -63,7 +68,7 @@ class RecordingPlayer:
         self._book = book
         self._played = Played()
         self._counts = DecodeCounts()
-        self._before: list[rec.ClosedBefore] = []
+        self._before: list[rec.ClosedBefore | LimitRecord] = []
         self._state: list[rec.Fact] = []
         self._has_begun = False
         self._is_stopped = False
@@ -135,7 +140,7 @@ class RecordingPlayer:
             if not self._has_begun:
                 self._is_waiting = False
                 self._state.append(fact)
-        elif isinstance(fact, rec.ClosedBefore):
+        elif isinstance(fact, _BEFORE):
             self._before.append(fact)
         elif not (self._is_waiting or self._is_stopped or isinstance(fact, rec.RecordingHeader | rec.RecordingEnded)):
             self._begin(record.at_ns)
@@ -147,14 +152,14 @@ class RecordingPlayer:
             return
         self._has_begun = True
         self._played.from_utc_ns = self._run.utc(at_ns)
-        before = [fact for fact in self._state if isinstance(fact, rec.ClosedBefore)]
+        before = [fact for fact in self._state if isinstance(fact, _BEFORE)]
         self._run.begin(at_ns, self._run.utc(at_ns), (*self._before, *before))
         for position, levels in self._book or ():
             self._run.fact(at_ns, ev.PositionOpened(position, levels, at_ns))
         for fact in self._state:
             if isinstance(fact, ev.PositionOpened | ev.FeedStateChanged):
                 self._take(at_ns, replace(fact, at_ns=at_ns))
-            elif not isinstance(fact, rec.ClosedBefore):
+            elif not isinstance(fact, _BEFORE):
                 self._take(at_ns, fact)
 
     def _take(self, at_ns: int, fact: rec.Fact) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from core.exits.restore import fold
 from core.model import commands as cmd
 from core.model import events as ev
-from core.model.journal_records import ExitStarted, JournalRecord, RowsWritten
+from core.model.journal_records import ExitStarted, JournalRecord, LimitRecord, RowsWritten
 from core.model.session_time import NS_PER_MS, NS_PER_S, ist_datetime
 from core.recording import facts as rec
 from core.recording.beats import BeatGrid
@@ -98,13 +98,16 @@ class ReplayRun:
         self._closed_live: set[int] = set()
         self._held_back: dict[InstrumentKey, tuple[int, int]] = {}
 
-    def begin(self, at_ns: int, utc_ns: int, before: Sequence[rec.ClosedBefore] = ()) -> None:
-        """Before everything else. `before`: exits that were finished before the recording."""
+    def begin(self, at_ns: int, utc_ns: int, before: Sequence[rec.ClosedBefore | LimitRecord] = ()) -> None:
+        """Before everything else. `before`: exits that were finished before the recording, and what was known of the limits."""
         self.set_utc(at_ns, utc_ns)
         self.engine.begin_at(utc_ns)
         records: list[JournalRecord] = []
         for each in before:
-            records += (each.started, each.finished, RowsWritten(each.finished.exit_id))
+            if isinstance(each, rec.ClosedBefore):
+                records += (each.started, each.finished, RowsWritten(each.finished.exit_id))
+            else:
+                records.append(each)
         self.engine.restore(fold(records, self.engine.desk, at_ns), at_ns)
         self._told_ns = at_ns - 1
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from core.exits.engine import Engine
 from core.model import events as ev
 from core.model.commands import RecordExit, WriteJournal
-from core.model.journal_records import ExitFinished, ExitStarted
+from core.model.journal_records import DayCounted, ExitFinished, ExitStarted, LimitRecord, LimitReset, LimitTripped
 from core.model.signals import Mode
 from core.price_cache import PriceCache
 from core.recording.facts import (
@@ -110,9 +110,10 @@ class RecordedEngine(Engine):
         self._told: dict[int, ev.PositionOpened] = {}
         self._started: dict[str, ExitStarted] = {}
         self._over: dict[str, ClosedBefore] = {}
+        self._limits: list[LimitRecord] = []
 
     def note_journal(self, records: Iterable[JournalRecord], at_ns: int) -> None:
-        """What is restored at a start: the exits of before that are over."""
+        """What is restored at a start: the exits of before that are over, and what is known of the limits."""
         started: dict[str, ExitStarted] = {}
         for record in records:
             if isinstance(record, ExitStarted):
@@ -121,6 +122,9 @@ class RecordedEngine(Engine):
                 before = ClosedBefore(started[record.exit_id], record)
                 self._over[record.exit_id] = before
                 self.recorder.fact(at_ns, before)
+            elif isinstance(record, LimitTripped | LimitReset | DayCounted):
+                self._limits.append(record)
+                self.recorder.fact(at_ns, record)
 
     def on_quote(self, quote: Quote) -> tuple[Command, ...]:
         commands = super().on_quote(quote)
@@ -146,6 +150,7 @@ class RecordedEngine(Engine):
         at_ns = self.recorder.now()
         yield ev.FeedStateChanged(self.desk.feed_live, at_ns)
         yield from self._over.values()
+        yield from self._limits
         for strategy_id, opened in self._told.items():
             memory = self.memory_of(strategy_id)
             yield opened if memory is None else replace(opened, memory=memory)
@@ -158,14 +163,21 @@ class RecordedEngine(Engine):
 
     def _note(self, commands: Sequence[Command], at_ns: int) -> None:
         for command in commands:
-            if isinstance(command, WriteJournal) and isinstance(command.record, ExitStarted):
-                self._started[command.record.exit_id] = command.record
-                self.recorder.fact(at_ns, command.record)
-            elif isinstance(command, WriteJournal) and isinstance(command.record, ExitFinished):
-                self.recorder.fact(at_ns, command.record)
-                started = self._started.pop(command.record.exit_id, None)
-                if started is not None:
-                    self._over[command.record.exit_id] = ClosedBefore(started, command.record)
+            if isinstance(command, WriteJournal):
+                self._note_record(command.record, at_ns)
             elif isinstance(command, RecordExit) and command.record.mode is Mode.ALERT:
                 # Nothing is carried out, so nothing is journalled: the record is the decision.
                 self.recorder.fact(at_ns, ExitFinished(command.record.exit_id, command.record))
+
+    def _note_record(self, record: JournalRecord, at_ns: int) -> None:
+        if isinstance(record, ExitStarted):
+            self._started[record.exit_id] = record
+            self.recorder.fact(at_ns, record)
+        elif isinstance(record, ExitFinished):
+            self.recorder.fact(at_ns, record)
+            started = self._started.pop(record.exit_id, None)
+            if started is not None:
+                self._over[record.exit_id] = ClosedBefore(started, record)
+        elif isinstance(record, LimitTripped | LimitReset | DayCounted):
+            # A replay comes to it by itself, unless it begins behind it.
+            self._limits.append(record)
