@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from core.decision_file import FOLDER
 from core.decision_record import Kind, iso
 from core.decision_writer import DecisionWriter, Entry
+from core.exits.explain_around import around_of
 from core.exits.explain_line import NOTHING_AROUND
 from core.exits.explain_sighting import see
 from core.model.session_time import NS_PER_MS, NS_PER_S
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from core.clock import Clock
+    from core.exits.engine import Engine
     from core.exits.explain_line import Around
     from core.exits.position_guard import PositionGuard
     from core.model.signals import Signal
@@ -47,7 +50,7 @@ class DecisionLog:
         self._writer = writer
         self._sample_s = sample_s
         self._clock = clock
-        self.around = around
+        self._around = around
         self._round: list[int] = []
         self._next = 0
         self._round_ns: int | None = None
@@ -121,7 +124,7 @@ class DecisionLog:
             self._writer.put(said | {"a_sample_every_s": round(pace_s, 1)})
 
     def _record(self, guard: PositionGuard, kind: Kind, at_ns: int, signal: Signal | None = None) -> None:
-        sighting = see(guard, at_ns, signal, self.around(guard, at_ns))
+        sighting = see(guard, at_ns, signal, self._around(guard, at_ns))
         skipped = self._skipped.pop(guard.booked.position.strategy_id, 0)
         self._writer.put(Entry(sighting, kind, self._utc_ns(at_ns), skipped))
 
@@ -129,10 +132,12 @@ class DecisionLog:
         return self._clock.utc_ns() - (self._clock.monotonic_ns() - at_ns)
 
 
-def decision_log(options: Options, settings: Settings, clock: Clock) -> DecisionLog | None:
-    """None where nothing is to be recorded: a plan writes nothing, and no days are kept at all."""
+def decision_log(options: Options, settings: Settings, clock: Clock, engine: Engine) -> DecisionLog | None:
+    """Hears the engine's decisions. None where nothing is to be recorded: a plan writes nothing, and no days are kept at all."""
     if options.plan or not settings.decision_log_days:
         return None
     about = {"mode": options.mode.value, "build": VERSION, "a_sample_every_s": settings.decision_sample_s}
     writer = DecisionWriter(settings.state_dir / FOLDER, settings.decision_log_days, about, clock)
-    return DecisionLog(writer, settings.decision_sample_s, clock)
+    log = DecisionLog(writer, settings.decision_sample_s, clock, partial(around_of, engine.judges))
+    engine.room.on_decision = log.note
+    return log

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from core.account_parts import AccountParts, build_account_parts, may_mint
@@ -16,7 +15,6 @@ from core.exit_profiles import book_rules, desk_settings, guard_settings
 from core.exit_records import FILE_NAME, ExitRecords
 from core.exit_runner import ExitRunner
 from core.exits.engine import Engine
-from core.exits.explain_around import around_of
 from core.exits.judges import RuleSetup
 from core.instrument_source import InstrumentSource
 from core.journal_copy import PlanJournal
@@ -178,21 +176,12 @@ def build_parts(
     runner.on_deadline = timer.rearm
     source = _instruments(settings, clock, say)
     memories: dict[str, PositionMemory] = {}
-    keeper = BookKeeper(
-        store=trades.store,
-        source=source,
-        runner=runner,
-        clock=clock,
-        rules=book_rules(settings, options.positions),
-        memories=memories,
-    )
+    rows = book_rules(settings, options.positions)
+    keeper = BookKeeper(store=trades.store, source=source, runner=runner, clock=clock, rules=rows, memories=memories)
     keeper.on_positions = _paper_holder(paper)
     memory = MemoryKeeper(journal, engine.memory_of, keeper.position_of, memories)
     runner.on_remember = memory.note
-    decisions = decision_log(options, settings, clock)
-    if decisions is not None:
-        engine.room.on_decision = decisions.note
-        decisions.around = partial(around_of, engine.judges)
+    decisions = decision_log(options, settings, clock, engine)
     updates = None if mode is Mode.SIMULATION else _order_updates(settings, account, runner, say)
     parts = Parts(
         mode, options, settings, clock, calendar, token, trades, market, paper, prices, cache, engine, journal, records,

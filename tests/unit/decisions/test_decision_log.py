@@ -225,7 +225,8 @@ async def test_the_end_of_a_run_is_a_sample_of_everything():
 
 def test_nothing_is_recorded_for_a_plan_or_without_days(tmp_path):
     def made(argv, **values):
-        return decision_log(parse(argv), load_settings({"STATE_DIR": str(tmp_path), **values}, None), ManualClock())
+        settings = load_settings({"STATE_DIR": str(tmp_path), **values}, None)
+        return decision_log(parse(argv), settings, ManualClock(), Rig().engine)
 
     assert made(["--plan"]) is None
     assert made([], DECISION_LOG_DAYS="0") is None
