@@ -18,6 +18,8 @@ from core.model.special_levels import GreekKind, GreekLevel
 from tests.unit.exits import builders
 from tests.unit.exits.judge_rig import INDEX, JudgeRig, S, below, call, put
 from tests.unit.exits.option_prices import sums, worth, years_between
+from tests.unit.order_side.rig import Rig
+from tests.unit.order_side.test_partial_exits import LONG, guarded, hit_target
 
 STRADDLE = (call(1), put(2))
 BOUGHT = (call(1, units=75), put(2, units=75))
@@ -378,6 +380,15 @@ def test_after_a_share_was_closed_references_count_for_what_is_left():
     rig.greeks.opened(guard, PositionMemory())
     rig.wait(1)
     assert rig.memory().gamma == pytest.approx(memory.gamma, rel=1e-6), "of the position as its rows have it"
+
+
+def test_the_engine_tells_what_is_left_of_a_share_and_what_the_rows_say():
+    rig = Rig()
+    guarded(rig)
+    hit_target(rig)
+    guard = rig.engine.guards[1]
+    assert guard.original == LONG
+    assert [leg.units for leg in guard.booked.position.legs] == [150]
 
 
 # Once, and many
