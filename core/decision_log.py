@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MOST_PER_BEAT: Final = 40
 """Samples in one beat of a second: a larger book is gone through more slowly."""
 MOST_AT_THE_END: Final = 500
+FIRST_PRICES_NS: Final = 5 * NS_PER_S
 CHANGE_EVERY_NS: Final = 250 * NS_PER_MS
 MOST_CHANGES_PER_BEAT: Final = 100
 
@@ -54,6 +55,7 @@ class DecisionLog:
         self._round: list[int] = []
         self._next = 0
         self._round_ns: int | None = None
+        self._began_ns: int | None = None
         self._pace_s: float | None = None
         self._changed_ns: dict[int, int] = {}
         self._skipped: dict[int, int] = {}
@@ -109,12 +111,21 @@ class DecisionLog:
                 self._record(guard, Kind.SAMPLE, now)
 
     def _due(self, guards: Mapping[int, PositionGuard], now: int) -> int:
-        """How many samples this beat takes; begins a new round when it is time."""
+        """How many samples this beat takes; begins a new round when it is time, the first one with the first P&L."""
         is_over = self._next >= len(self._round)
+        if self._round_ns is None and self._waits_for_prices(guards, now):
+            return 0
         if is_over and (self._round_ns is None or now - self._round_ns >= self._sample_s * NS_PER_S - NS_PER_S // 2):
             self._round, self._next, self._round_ns = list(guards), 0, now
             self._tell_pace(now)
         return min(len(self._round) - self._next, math.ceil(len(self._round) / max(self._sample_s, 1)))
+
+    def _waits_for_prices(self, guards: Mapping[int, PositionGuard], now: int) -> bool:
+        """Before anything has a price a sample says little; what never has one is recorded all the same."""
+        if self._began_ns is None:
+            self._began_ns = now
+        is_new = now - self._began_ns < FIRST_PRICES_NS
+        return is_new and all(guard.booked.pnl is None for guard in guards.values())
 
     def _tell_pace(self, now: int) -> None:
         pace_s = max(self._sample_s, len(self._round) / MOST_PER_BEAT)

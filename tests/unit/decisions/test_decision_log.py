@@ -48,7 +48,7 @@ class Box:
 class Rig:
     """An engine whose decisions are recorded. Strategy n holds 75 units of instrument n, bought at ₹100."""
 
-    def __init__(self, count=1, levels=LEVELS, sample_s=5.0, mode=Mode.SIMULATION):
+    def __init__(self, count=1, levels=LEVELS, sample_s=5.0, mode=Mode.SIMULATION, *, is_priced=True):
         self.clock = ManualClock()
         self.box = Box()
         self.engine = Engine(PositionCacheManager(), GuardSettings(), DeskSettings(), mode)
@@ -58,6 +58,8 @@ class Rig:
             opened = ev.PositionOpened(position(leg(number, 75, 100), strategy_id=number), levels, self.clock.monotonic)
             self.engine.handle(opened)
         self.time()
+        if is_priced:
+            self.engine.on_quote(quote(1, 100, at=self.clock.monotonic))
 
     def time(self, seconds=0.0):
         self.clock.pass_seconds(seconds)
@@ -181,6 +183,21 @@ def test_each_position_is_sampled_once_in_the_interval(count):
         assert len(times) == 6
         assert {b - a for a, b in pairwise(times)} == {5 * NS_PER_S}
     assert [said["a_sample_every_s"] for said in rig.box.said] == [5.0]
+
+
+def test_the_first_round_begins_with_the_first_price():
+    rig = Rig(2, is_priced=False)
+    rig.beats(2)
+    assert rig.box.entries == []
+    rig.tick(2, 100, after=0.2)
+    rig.beats(1)
+    assert len(rig.box.entries) == 1
+
+
+def test_what_never_has_a_price_is_recorded_all_the_same():
+    rig = Rig(2, is_priced=False)
+    rig.beats(8)
+    assert [entry.sighting.pnl for entry in rig.box.entries] == [None, None]
 
 
 def test_a_large_book_is_gone_through_more_slowly_and_the_file_says_so():
