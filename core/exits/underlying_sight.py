@@ -54,6 +54,7 @@ class UnderlyingSight(Holder):
         "_believed",
         "_changed_ns",
         "_confirm_ns",
+        "_is_believed",
         "_is_clean",
         "_jump_percent",
         "_limits",
@@ -87,6 +88,7 @@ class UnderlyingSight(Holder):
         self._still = Stillness(settings.underlying_still_s)
         self._quote: Quote | None = None
         self._is_clean = False
+        self._is_believed = False
         self._print_ns = 0
         self._changed_ns = 0
         self._believed: LastSeen | None = None
@@ -134,19 +136,19 @@ class UnderlyingSight(Holder):
         """A quote of the market that the cache has accepted."""
         self.settle(quote.received_ns)
         before, self._quote = self._quote, quote
-        if before is None or before[1:4] != quote[1:4]:
+        is_move = before is None or before[1:4] != quote[1:4]
+        is_new_print = before is None or print_of(before) != print_of(quote)
+        if is_move:
             self._changed_ns = quote.received_ns
             self._still.moved(quote.received_ns)
-        is_new_print = before is None or print_of(before) != print_of(quote)
         if is_new_print:
             self._print_ns = quote.received_ns
-        if before is None or is_new_print or before[1:4] != quote[1:4]:
+        if is_move or is_new_print:
             is_near = self._is_near(quote, before)
             self._is_clean = self._is_clean_quote(quote, before, is_near=is_near)
-            is_believed = self._is_clean or (is_near and is_new_print and not self._backlog.holds(quote))
-        else:
-            is_believed = self._believed is not None and self._believed.received_ns == before.received_ns
-        if is_believed:
+            is_second = is_near and is_new_print and not self._backlog.holds(quote)
+            self._is_believed = self._is_clean or is_second
+        if self._is_believed:
             self._believed = LastSeen(mark_of(quote.last, quote.bid, quote.ask), quote.received_ns)
 
     def tell(self, moment: Moment) -> None:
@@ -167,7 +169,8 @@ class UnderlyingSight(Holder):
     def settle(self, at_ns: int) -> None:
         """A print that has stood long enough is believed, whatever it was when it came."""
         quote = self._quote
-        if quote is not None and at_ns - self._print_ns >= self._confirm_ns:
+        if quote is not None and not self._is_believed and at_ns - self._print_ns >= self._confirm_ns:
+            self._is_believed = True
             self._believed = LastSeen(mark_of(quote.last, quote.bid, quote.ask), quote.received_ns)
 
     # What may be done with it
@@ -186,10 +189,7 @@ class UnderlyingSight(Holder):
     def mark_believed(self, at_ns: int) -> Paise | None:
         """The newest mark; None unless it is fresh, moves with its options, and is believed."""
         self.settle(at_ns)
-        quote, believed = self._quote, self._believed
-        if quote is None or believed is None or believed.received_ns != quote.received_ns:
-            return None
-        return believed.mark if self.state(at_ns) is SightState.SHOWN else None
+        return self.slot.mark if self._is_believed and self.state(at_ns) is SightState.SHOWN else None
 
     def shown(self, at_ns: int) -> Quote | None:
         """The newest quote, when levels may be compared with it."""

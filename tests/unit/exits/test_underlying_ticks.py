@@ -223,6 +223,16 @@ def test_a_clean_quote_that_a_standstill_is_found_to_cover_waits_too():
     assert rig.signals == []
 
 
+def test_of_two_packets_of_one_frame_the_freak_one_is_not_believed_for_the_other_s_sake():
+    rig = rig_with(above(50_000, minutes=1))
+    rig.walk(24_101)
+    rig.index(48_000)
+    rig.index(48_000)
+    assert rig.watch.spot_of(1, rig.now).mark is None
+    rig.walk(48_000, every=0.1)
+    assert rig.watch.spot_of(1, rig.now).mark is None
+
+
 @pytest.mark.parametrize(
     ("bid", "ask", "fires"),
     [(1_499, 1_500, True), (None, 1_500, False), (1_200, 1_800, False)],
