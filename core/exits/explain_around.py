@@ -39,8 +39,6 @@ def around_of(judges: Iterable[Judge], guard: PositionGuard, at_ns: int) -> Arou
                 resting = judge.resting_of(strategy_id)
             case ScopeLimits():
                 limits = limit_lines(judge.states_of(guard.booked.position), guard.booked.pnl)
-            case _:
-                pass
     if not (underlying or greeks or resting or limits):
         return NOTHING_AROUND
     return Around(underlying, greeks, resting, limits)

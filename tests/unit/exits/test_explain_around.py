@@ -61,7 +61,8 @@ class Market:
 
 def test_a_position_without_such_levels_has_nothing_around_it():
     market = Market(ExitLevels(stop=amount(9_000)))
-    assert around_of(market.engine.judges, market.engine.guards[1], 0) is NOTHING_AROUND
+    judges = (*market.engine.judges, "a judge that nobody knows how to ask")
+    assert around_of(judges, market.engine.guards[1], 0) is NOTHING_AROUND
 
 
 def test_the_underlying_is_seen_or_it_is_said_why_not():

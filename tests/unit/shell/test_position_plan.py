@@ -50,8 +50,9 @@ def plan(*legs, levels=SCALED, spot=SPOT, prices=None):
     given = (
         {each.instrument.key.security_id: each.entry / 100 for each in legs if each.entry} if prices is None else prices
     )
+    keys = {each.instrument.key.security_id: each.instrument.key for each in legs}
     for security_id, price in given.items():
-        one.on_quote(quote(security_id, price, at=2 * NS_PER_S))
+        one.on_quote(quote(security_id, price, at=2 * NS_PER_S)._replace(key=keys[security_id]))
     sources = PlanSources(
         now,
         one.desk.settings.ladder,
@@ -145,8 +146,7 @@ def test_options_whose_end_nobody_has_said_have_no_shocks():
     strange = on_nifty(call(1, 75, 26_200, 90))
     key = InstrumentKey(Segment.MCX_COMM, 1)
     strange = replace(strange, instrument=replace(strange.instrument, key=key))
-    one = plan(strange, prices={})
-    assert one.shocks.problem == "no price of NIFTY-1"
+    assert plan(strange).shocks.problem == "nobody has said when options of MCX_COMM end on their last day"
 
 
 def test_stock_moves_with_itself():
