@@ -89,7 +89,7 @@ async def test_shares_and_a_locked_profit_outlive_two_kills(scene: Scene) -> Non
     assert actions(scene) == [
         ("scaling_target", "CLOSE_25%"), ("scaling_target", "CLOSE_50%"), ("lock_profit", "CLOSE_POSITION"),
     ]  # fmt: skip
-    sold = [order["quantity"] for order in await scene.orders()]
+    sold = [order["quantity"] for order in await scene.exchange.placed()]
     assert sold == [UNITS, UNITS, 2 * UNITS]
     assert await scene.net() == {scene.legs[0].security_id: 0}
     assert [row["order_status"] for row in read_trades(scene.folder / "trades.db")] == ["closed"]
