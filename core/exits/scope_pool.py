@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _NEVER_NS: Final = -(2**62)
 _LOOK_NS: Final = 50 * NS_PER_MS
-_LOOK_NS_PER_LEG: Final = 20_000
+_LOOK_NS_PER_LEG: Final = 50_000
 """Looking at all legs of a scope takes some microseconds a leg: in a large book it is done less often, so that ticks go first."""
 
 
@@ -69,6 +69,7 @@ class Pool:
         self._places: tuple[tuple[Line, Paise], ...] = ()
         self._standing: dict[Line, Standing] = {}
         self._looked_ns = _NEVER_NS
+        self._is_behind = False
         self._settings = settings
         self._settle_ns = settings.leg_settle_ms * NS_PER_MS
         self._confirm_ns = settings.stop_confirm_max_ms * NS_PER_MS
@@ -101,8 +102,8 @@ class Pool:
         for standing in self._standing.values():
             waits = (standing.since_ns + self._settle_ns, standing.since_ns + self._confirm_ns)
             due.extend(at_ns for at_ns in waits if at_ns > looked_ns)
-            if standing.since_ns > looked_ns:
-                due.append(looked_ns + self._pause_ns)
+        if self._is_behind and self._standing:
+            due.append(looked_ns + self._pause_ns)
         return min(due, default=None)
 
     def add(self, member: Member) -> None:
@@ -182,7 +183,8 @@ class Pool:
             if at_ns - self._looked_ns < self._pause_ns:
                 return ()
         self._keep_standing(breached, Standing(at_ns, tick_ns))
-        if not self._is_due(at_ns):
+        self._is_behind = not self._is_due(at_ns)
+        if self._is_behind:
             return ()
         self._looked_ns = at_ns
         look = look_at(self.members, total, at_ns, self._settings.quote_limits)
