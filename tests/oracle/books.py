@@ -7,15 +7,16 @@ and sold by another: such exits stand in each other's way by design.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from tests.oracle.book import Contract, Leg
+from tests.oracle.limits import Limit
 from tests.oracle.market import TICK, Shown, has_book, mark_of
 from tests.oracle.recorded import Recording
 from tests.oracle.row_maker import RowMaker
-from tests.oracle.rows import Tables
+from tests.oracle.rows import Tables, paise
 from tests.oracle.shapes import CALENDARS, SINGLES, SPREADS, Shape
 
 MOVED_BY = timedelta(days=28)
@@ -31,6 +32,7 @@ class Book:
     contracts: dict[str, Contract]
     tables: Tables = field(default_factory=Tables)
     signs: dict[str, int] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
 
     @property
     def held(self) -> set[str]:
@@ -82,7 +84,17 @@ def make_book(
         for leg in legs:
             book.signs[leg.key] = 1 if leg.units > 0 else -1
         maker.add(seed * 100 + number, shape.name, legs)
+    book.limits = tuple(_limits(chance, book))
     return book
+
+
+def _limits(chance: random.Random, book: Book) -> Iterator[Limit]:
+    """Of every second book. Sized by what all positions cost or brought."""
+    premium = sum(int(str(row["quantity"])) * paise(row["price"]) for row in book.tables.trades)
+    for scope in chance.sample(("strategy", "underlying", "account", "portfolio"), chance.choice((0, 0, 1, 1, 2))):
+        share = {"strategy": 0.05, "underlying": 0.1}.get(scope, 0.2)
+        kinds = chance.sample(("max_loss", "daily_loss", "max_profit"), chance.choice((1, 1, 2)))
+        yield Limit(scope, **{kind: round(premium * share * chance.uniform(0.02, 0.4)) for kind in kinds})
 
 
 def _moved(expiry: date | None, day: date) -> date | None:

@@ -10,9 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, time, timedelta, timezone
 
-from tests.oracle.book import ACTIONS, RULES, SHARES, WHOLE, Leg, Position
+from tests.oracle.book import ACTIONS, RULES, SHARES, WHOLE, Position
 from tests.oracle.eye import Eye
+from tests.oracle.fills import Leaving
 from tests.oracle.judge import CONFIRM_MS, Judge, Signal
+from tests.oracle.limits import Limit, Members, pools_of
 from tests.oracle.market import Market, Seen, Shown
 from tests.oracle.timeline import Decision, Doubted, FeedTold, Happening, Restarted, StoodStill, Told
 
@@ -33,22 +35,35 @@ def most_pressing(signals: list[Signal]) -> Signal:
 class Day:
     """`run` it once. Times of the square-off and of breaches that wait are looked at when they are due."""
 
-    def __init__(self, positions: Iterable[Position], *, judged: Mapping[Shown, Seen | None] = NOTHING) -> None:
+    def __init__(
+        self,
+        positions: Iterable[Position],
+        *,
+        limits: tuple[Limit, ...] = (),
+        judged: Mapping[Shown, Seen | None] = NOTHING,
+    ) -> None:
         self.market = Market(judged=judged)
-        self.judges = {position.strategy_id: Judge(position, self.market) for position in positions}
+        self.judges: dict[int, Judge] = {}
         self.decisions: list[Decision] = []
         self.now_ms = -1
-        self._look = set(self.judges)
+        self._look: set[int] = set()
         self._by_key: dict[str, list[Judge]] = defaultdict(list)
-        for judge in self.judges.values():
-            for key in dict.fromkeys(leg.key for leg in judge.position.legs):
-                self._by_key[key].append(judge)
         self.eyes: dict[str, Eye] = {}
-        for judge in self.judges.values():
-            levels = judge.position.levels
-            if levels.underlying or levels.greeks:
-                key = judge.position.legs[0].contract.index
-                self.eyes.setdefault(key, Eye(key, self.market)).watchers.append(judge)
+        self.members = Members()
+        for position in positions:
+            self._watch(Judge(position, self.market))
+        self.pools = pools_of(limits, self.judges, self.members)
+        self.leaving: list[Leaving] = []
+
+    def _watch(self, judge: Judge) -> None:
+        position = judge.position
+        self.judges[position.strategy_id] = self.members.open[position.strategy_id] = judge
+        self._look.add(position.strategy_id)
+        for key in dict.fromkeys(leg.key for leg in position.legs):
+            self._by_key[key].append(judge)
+        if position.levels.underlying or position.levels.greeks:
+            key = position.legs[0].contract.index
+            self.eyes.setdefault(key, Eye(key, self.market)).watchers.append(judge)
 
     def run(self, happenings: Iterable[Happening]) -> list[Decision]:
         for happening in happenings:
@@ -99,7 +114,7 @@ class Day:
         market.seen.clear()
         market.doubted_ms.clear()
         market.held = (0, 0)
-        for judge in self.judges.values():
+        for judge in (*self.judges.values(), *(each.judge for each in self.leaving)):
             judge.begin_again()
         for eye in self.eyes.values():
             eye.begin_again()
@@ -116,6 +131,8 @@ class Day:
                 yield _ms_of(square_off, ist(self.now_ms))
         for eye in self.eyes.values():
             yield from eye.dues(ist(self.now_ms), self.now_ms)
+        for pool in self.pools:
+            yield from pool.dues()
         yield self.market.held[1]
 
     def _until(self, end_ms: int) -> None:
@@ -132,6 +149,8 @@ class Day:
             # What came out of a backlog that is over is the newest there is.
             self.market.held = (0, 0)
             self._look.update(self.judges)
+        for leaving in tuple(self.leaving):
+            self._fill(leaving)
         now, looked, self._look = ist(self.now_ms), self._look, set()
         found: dict[int, list[Signal]] = {}
         for strategy_id, judge in self.judges.items():
@@ -140,67 +159,93 @@ class Day:
             if judge.waits or strategy_id in looked:
                 signals += judge.by_price(self.now_ms, None)
             found[strategy_id] = signals
-        for eye in self.eyes.values():
-            for judge, signal in (*eye.by_close(now, self.now_ms), *eye.by_tick(self.now_ms)):
-                found[judge.position.strategy_id].append(signal)
+        fired = [signal for eye in self.eyes.values() for signal in eye.by_close(now, self.now_ms)]
+        fired += [signal for eye in self.eyes.values() for signal in eye.by_tick(self.now_ms)]
+        if self.pools:
+            self.members.today = now.date()
+            self.members.find_bases(self.now_ms)
+            fired += [signal for pool in self.pools for signal in (*pool.late(), *pool.by_price(self.now_ms))]
+        for judge, signal in fired:
+            found[judge.position.strategy_id].append(signal)
         self._decide(found)
 
     def _on_seen(self, seen: Seen, before: Seen | None) -> None:
         key = seen.shown.key
         found: dict[int, list[Signal]] = defaultdict(list)
+        leaving = [each for each in self.leaving if each.holds(key)]
+        for each in leaving:
+            each.judge.weigh()
         for judge in self._by_key[key]:
+            judge.weigh()
             found[judge.position.strategy_id] += judge.by_price(self.now_ms, key)
             eye = self.eyes.get(judge.position.legs[0].contract.index)
             if eye is not None and judge in eye.watchers and self.market.session_open is True:
                 eye.note_leg(seen, before)
+        fired: list[tuple[Judge, Signal]] = []
         if key in self.eyes:
             self.eyes[key].take(seen)
-            for judge, signal in self.eyes[key].by_tick(self.now_ms):
-                found[judge.position.strategy_id].append(signal)
+            fired += self.eyes[key].by_tick(self.now_ms)
+        elif self._by_key[key] or leaving:
+            fired += [signal for pool in self.pools for signal in pool.by_price(self.now_ms)]
+        for judge, signal in fired:
+            found[judge.position.strategy_id].append(signal)
         self._decide(found)
+        filled = [self._fill(each) for each in leaving]
+        if any(filled):
+            self._clock()
 
     # Decisions
 
     def _decide(self, found: dict[int, list[Signal]]) -> None:
-        acted = [
-            self._act(self.judges[strategy_id], most_pressing(found[strategy_id]))
-            for strategy_id in found
-            if found[strategy_id]
-        ]
-        if not all(acted):
-            # Somebody goes on with fewer levels or units, and they may be beyond another level already.
+        goes_on = False
+        for strategy_id, signals in found.items():
+            if signals:
+                goes_on |= self._act(self.judges[strategy_id], most_pressing(signals))
+        if goes_on:
+            # Somebody has fewer levels or units now, and may be beyond another level already.
             self._clock()
 
     def _act(self, judge: Judge, signal: Signal) -> bool:
-        """Carry the signal out; whether the position is over."""
-        position, pnl, units = judge.position, judge.pnl(), None
-        if signal.action in SHARES:
+        """Carry the signal out; whether the position goes on at once."""
+        position, pnl, units = judge.position, judge.pnl, None
+        if signal.action in WHOLE:
+            units = tuple(abs(leg.units) for leg in judge.legs)
+        elif signal.action in SHARES:
             units = position.share_to_close(SHARES[signal.action], judge.closed)
-        is_over = signal.action in WHOLE
-        closes = is_over or units is not None
-        self.decisions.append(Decision(position.strategy_id, self.now_ms, *signal[:4], pnl, closes))
-        if is_over:
-            self._forget(judge)
-            return True
-        judge.mark_done(signal, pnl)
-        if units is not None:
-            judge.close_share(SHARES[signal.action], units, [self._fill_price(leg) for leg in judge.legs])
+        self.decisions.append(Decision(position.strategy_id, self.now_ms, *signal[:4], pnl, units is not None))
+        if signal.action not in WHOLE:
+            judge.mark_done(signal, pnl)
         self._look.add(position.strategy_id)
-        return False
+        if units is None:
+            return True
+        self._leave(judge)
+        leaving = Leaving(judge, SHARES.get(signal.action, 100), units)
+        self.leaving.append(leaving)
+        return self._fill(leaving)
 
-    def _fill_price(self, leg: Leg) -> int:
-        """Where a market would take the leg: the bid for a long, the ask for a short, the last price without that side."""
-        shown = self.market.seen[leg.key].shown
-        side = shown.bid if leg.units > 0 else shown.ask
-        return shown.last if side is None else side
-
-    def _forget(self, judge: Judge) -> None:
-        del self.judges[judge.position.strategy_id]
+    def _leave(self, judge: Judge) -> None:
+        strategy_id = judge.position.strategy_id
+        del self.judges[strategy_id]
+        self.members.leaving[strategy_id] = self.members.open.pop(strategy_id)
         for key in {leg.key for leg in judge.position.legs}:
             self._by_key[key].remove(judge)
         for eye in self.eyes.values():
             if judge in eye.watchers:
                 eye.watchers.remove(judge)
+
+    def _fill(self, leaving: Leaving) -> bool:
+        """Whether a rest goes on now."""
+        if not leaving.is_filled(self.market):
+            return False
+        judge = leaving.judge
+        self.leaving.remove(leaving)
+        if leaving.percent == 100:
+            self.members.over(judge, leaving.realised)
+            return False
+        judge.close_share(leaving.percent, leaving.units, leaving.realised)
+        del self.members.leaving[judge.position.strategy_id]
+        self._watch(judge)
+        return True
 
 
 def _ms_of(at: time, on: datetime) -> int:

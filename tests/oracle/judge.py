@@ -11,7 +11,7 @@ No bands, no differences: each quote of a leg has everything computed anew. How 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from fractions import Fraction
@@ -68,6 +68,7 @@ class Judge:
         self.market = market
         self.realised = realised
         self.done: set[tuple[str, object]] = set()
+        self.pnl: int | None = None
         self.closed: dict[int, int] = {}
         self.gone = 0
         self.days: int | None = None
@@ -97,18 +98,20 @@ class Judge:
             self.done.update((signal.rule, level) for level in self.position.levels.scaling if level[0] <= pnl)
         self._lines = None
 
-    def close_share(self, percent: int, units: tuple[int, ...], prices: list[int]) -> None:
-        """`percent` of the original is gone: `units` (unsigned) of each leg at these prices. The rest keeps its peak."""
-        for leg, gone, price in zip(self.legs, units, prices, strict=True):
-            self.realised += (gone if leg.units > 0 else -gone) * (price - (leg.entry or 0))
+    def close_share(self, percent: int, units: tuple[int, ...], realised: int) -> None:
+        """`percent` of the original is gone: `units` (unsigned) of each leg. The rest is a position anew, with its peak."""
+        for leg, gone in zip(self.legs, units, strict=True):
             self.closed[leg.row_id] = self.closed.get(leg.row_id, 0) + gone
+        self.realised = realised
         self.legs = self.position.without(self.closed)
         self.gone, self._lines = max(self.gone, percent), None
+        self.weigh()
         self._breaches.clear()
 
     def begin_again(self) -> None:
         """After a restart: what waited is forgotten, what was reached and closed is not."""
         self._breaches.clear()
+        self.weigh()
         self._lines = None
 
     @property
@@ -126,7 +129,11 @@ class Judge:
         found = [seen.get(leg.contract.key) for leg in self.legs]
         return None if None in found else found  # type: ignore[return-value]
 
-    def pnl(self) -> int | None:
+    def weigh(self) -> None:
+        """Compute the P&L from the newest quotes: after each of them, and when legs have gone."""
+        self.pnl = self._pnl()
+
+    def _pnl(self) -> int | None:
         quotes = self.quotes()
         if quotes is None:
             return None
@@ -137,15 +144,36 @@ class Judge:
             total += leg.units * (seen.mark - leg.entry)
         return total
 
+    def is_safe(self, now_ms: int) -> bool:
+        """Whether anything may be done because of its price: every one known and believed, in a session known to be open."""
+        market, quotes = self.market, self.quotes()
+        if market.session_open is not True or quotes is None or self.pnl is None:
+            return False
+        return not any(market.is_stale(seen, now_ms) for seen in quotes)
+
+    def suspects(self) -> list[int]:
+        """Legs whose newest quote is not clean, or may have waited."""
+        quotes = self.quotes() or []
+        return [i for i, seen in enumerate(quotes) if not seen.is_clean or self.market.is_held(seen)]
+
+    def best_side(self, which: Iterable[int]) -> int | None:
+        """P&L with these legs at the side of their book that flatters them; None unless those have two, and have not waited."""
+        total = self.pnl
+        for leg, seen in [(self.legs[i], (self.quotes() or [])[i]) for i in which]:
+            if total is None or not seen.has_book or self.market.is_held(seen):
+                return None
+            price = seen.shown.ask if leg.units > 0 else seen.shown.bid
+            total += leg.units * (price - seen.mark)  # type: ignore[operator]
+        return total
+
     # Judgement
 
     def by_price(self, now_ms: int, ticked: str | None) -> list[Signal]:
-        market, quotes, pnl = self.market, self.quotes(), self.pnl()
-        is_safe = market.session_open is True and quotes is not None and pnl is not None
-        if not is_safe or any(market.is_stale(seen, now_ms) for seen in quotes):
+        quotes, pnl = self.quotes(), self.pnl
+        if quotes is None or pnl is None or not self.is_safe(now_ms):
             self._breaches.clear()
             return []
-        suspects = [i for i, seen in enumerate(quotes) if not seen.is_clean or market.is_held(seen)]
+        suspects = self.suspects()
         if not suspects and (self.peak is None or pnl > self.peak):
             self.peak, self._lines = pnl, None
         if self._lines is None:
@@ -232,22 +260,12 @@ class Judge:
         )
         if not line.is_loss:
             return is_settled and not suspects
-        best = self._pnl_at_best_side(quotes)
+        best = self.best_side(range(len(self.legs)))
         is_best_beyond = best is not None and best <= line.at
         if line.hard is not None and pnl <= line.hard and is_best_beyond:
             return True
         is_second = all(i in breach.other and not self.market.is_held(quotes[i]) for i in suspects)
         return is_settled and (not suspects or is_second or is_best_beyond or waited_ms >= CONFIRM_MS)
-
-    def _pnl_at_best_side(self, quotes: list[Seen]) -> int | None:
-        """Longs at the ask, shorts at the bid; None unless every book has two sides and none has waited."""
-        total = self.realised
-        for leg, seen in zip(self.legs, quotes, strict=True):
-            if not seen.has_book or self.market.is_held(seen):
-                return None
-            price = seen.shown.ask if leg.units > 0 else seen.shown.bid
-            total += leg.units * (price - leg.entry)  # type: ignore[operator]
-        return total
 
     def by_clock(self, now: datetime, *, is_trading_day: bool | None) -> list[Signal]:
         """Calendar and clock need the session, and no price."""

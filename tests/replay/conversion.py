@@ -20,9 +20,12 @@ from core.model.special_levels import (
     LockLevel,
     LockStep,
     ScalingLevel,
+    Scope,
+    ScopeLimit,
     UnderlyingLevel,
 )
 from tests.oracle import book
+from tests.oracle.limits import Limit
 
 ROW = LevelSource.LEVEL_ROW
 RIGHTS = {"CE": Right.CALL, "PE": Right.PUT}
@@ -60,6 +63,10 @@ def position_of(position: book.Position) -> Position:
         for leg in position.legs
     )
     return Position(position.strategy_id, f"S{position.strategy_id}", position.underlying, legs)
+
+
+def limit_of(limit: Limit) -> ScopeLimit:
+    return ScopeLimit(Scope(limit.scope), limit.max_loss, limit.max_profit, limit.daily_loss)
 
 
 def _amount(amount: int | None) -> AmountLevel | None:

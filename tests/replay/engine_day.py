@@ -34,7 +34,7 @@ MS = 1_000_000
 BEAT_MS = 250
 START_NS = 10**15
 AT_ONCE = DeskSettings(
-    orders_per_second=1_000_000,
+    orders_per_second=1_000,
     attempts_per_leg_per_minute=1_000,
     attempts_per_leg_per_day=10_000,
     round_interval_ms=0,
@@ -117,15 +117,14 @@ class EngineDay:
         return self.decisions
 
     def _until(self, end_ms: int) -> None:
+        """Tell the time whenever it is due, up to and with `end_ms`."""
         while self.now_ms < end_ms:
-            wake = self.engine.next_wake_ns
-            dues = [end_ms, end_ms if wake is None else self.ms_of(wake)]
+            dues = [] if (wake := self.engine.next_wake_ns) is None else [self.ms_of(wake)]
             if self.has_beat:
                 dues += [self.now_ms - self.now_ms % BEAT_MS + BEAT_MS, self.behind_until_ms]
-            due = min(due for due in dues if due > self.now_ms)
-            is_due = due < end_ms or due in dues[1:]
-            self.now_ms = due
-            if is_due:
+            due = min((due for due in dues if self.now_ms < due <= end_ms), default=None)
+            self.now_ms = end_ms if due is None else due
+            if due is not None:
                 self._tell_time()
 
     def _tell_time(self) -> None:
@@ -141,6 +140,9 @@ class EngineDay:
     def _take(self, happening: Happening) -> None:
         match happening:
             case Shown():
+                if self.engine.desk.exits:
+                    # Whoever waits for a price has a young report at hand when it comes.
+                    self.tell(self._positions())
                 self._carry_out(self.engine.on_quote(quote_of(happening, self.now_ns)))
                 self._look_again()
             case Told(session_open=session_open):
@@ -206,8 +208,7 @@ class EngineDay:
             case cmd.SubmitOrder(intent):
                 return self._fill(intent)
             case cmd.ReadPositions():
-                rows = tuple(BrokerPosition(holding, net, 0, 0) for holding, net in self.nets.items())
-                return [ev.PositionsRead(PositionReport(rows, self.now_ns, self.now_ns), self.now_ns)]
+                return [self._positions()]
             case cmd.ReadOrderBook():
                 return [ev.OrderBookRead(tuple(self.orders), self.now_ns, self.now_ns)]
             case cmd.CloseRows(record):
@@ -248,6 +249,10 @@ class EngineDay:
         )
 
     # The broker
+
+    def _positions(self) -> ev.PositionsRead:
+        rows = tuple(BrokerPosition(holding, net, 0, 0) for holding, net in self.nets.items())
+        return ev.PositionsRead(PositionReport(rows, self.now_ns, self.now_ns), self.now_ns)
 
     def _fill(self, intent: OrderIntent) -> list[ev.Event]:
         quote = self.engine._quote_of(intent.holding.instrument)

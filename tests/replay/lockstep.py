@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from core.dhan.feed_connection import FeedPolicy
 from core.dhan.feed_packets import FullPacket
+from core.model.exit_levels import Action
 from core.model.session_time import NS_PER_MS, NS_PER_S
 from core.paper.feed_connection import FULL
 from core.position_cache_manager import Backlog
@@ -117,8 +118,10 @@ class Lockstep:
             return take(packet, received_ns)
 
         def noted(signal: Signal, position: Position, at_ns: int) -> None:
-            assert signal.strategy_id not in self.decided, "fired twice"
-            self.decided[signal.strategy_id] = signal, self._clock.utc_of(signal.decided_ns) // NS_PER_MS
+            # A warning closes nothing, and the slow calculation has none.
+            if signal.action is not Action.ADJUST:
+                assert signal.strategy_id not in self.decided, "fired twice"
+                self.decided[signal.strategy_id] = signal, self._clock.utc_of(signal.decided_ns) // NS_PER_MS
             fire(signal, position, at_ns)
 
         async def read_once_begun(keys):

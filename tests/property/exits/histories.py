@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from tests.oracle.book import Contract, Leg, Levels, Position
+from tests.oracle.book import Contract, Leg, Levels, Position, Underlying
 from tests.oracle.market import Shown
 from tests.oracle.timeline import Doubted, FeedTold, Happening, Restarted, StoodStill, Told
 
@@ -23,7 +23,11 @@ QUANTUM = LOT * STEP
 """What one lot makes in one step of the price, paise."""
 TODAY = date(2026, 11, 20)
 NOON_MS = int(datetime(2026, 11, 20, 6, 30, tzinfo=UTC).timestamp()) * 1_000
-GAPS_MS = (0, 0, 1, 40, 60, 99, 100, 101, 250, 500, 999, 1_000, 1_001, 3_000, 7_000)
+INDEX = "IDX_I:13"
+INDEX_AT = 2_400_000
+INDEX_STEP = 5_000
+"""A fifth of a per cent: a few steps within a second are too many to be believed."""
+GAPS_MS = (0, 0, 0, 1, 40, 60, 99, 100, 101, 250, 500, 999, 1_000, 1_001, 3_000, 7_000, 61_000)
 BOOKS = ("tight",) * 8 + ("wide", "bid", "ask", "none", "crossed", "odd", "away", "freak", "swept")
 KEYS = tuple(f"NSE_FNO:{number}" for number in range(1, 5))
 
@@ -35,7 +39,7 @@ class History(NamedTuple):
 
 def _contract(number: int) -> Contract:
     right = "CE" if number % 2 else "PE"
-    return Contract(KEYS[number], "NIFTY", right, 2_400_000 + 5_000 * number, date(2026, 12, 24), LOT)
+    return Contract(KEYS[number], "NIFTY", right, 2_400_000 + 5_000 * number, date(2026, 12, 24), LOT, INDEX)
 
 
 _CONTRACTS = tuple(_contract(number) for number in range(len(KEYS)))
@@ -73,6 +77,20 @@ _warning = st.tuples(st.integers(1, 20), st.integers(1, 20)).map(
 )
 
 
+_underlying = st.lists(
+    st.builds(
+        Underlying,
+        st.integers(-8, 8).map(lambda step: INDEX_AT + step * INDEX_STEP),
+        st.booleans(),
+        st.sampled_from(["CLOSE_POSITION", "CLOSE_IMMEDIATELY", "CLOSE_50%", "ADJUST"]),
+        st.sampled_from([None, None, 1, 5]),
+    ),
+    min_size=1,
+    max_size=2,
+    unique=True,
+).map(tuple)
+
+
 @st.composite
 def levels(draw: st.DrawFn) -> Levels:
     """A few rules at a time: with all of them at once the tightest would always be first."""
@@ -98,6 +116,7 @@ _ASKED: dict[str, st.SearchStrategy[dict[str, object]]] = {
     "theta": st.fixed_dictionaries({"theta": st.sampled_from([33, 34])}),
     "losing time": st.fixed_dictionaries({"losing_time": st.sampled_from([34, 35]), "stop": _amounts}),
     "adjustment": st.fixed_dictionaries({"adjustment": _warning}),
+    "underlying": st.fixed_dictionaries({"underlying": _underlying}),
     "clock": st.one_of(
         st.fixed_dictionaries({"square_off": st.sampled_from([time(12, 0, 3), time(12, 0, 10), time(12, 1)])}),
         st.fixed_dictionaries({"dte": st.sampled_from([33, 34])}),
@@ -127,47 +146,71 @@ def books(draw: st.DrawFn) -> tuple[Position, ...]:
     return tuple(positions)
 
 
-_step = st.tuples(st.integers(0, 31), st.integers(0, 3), st.integers(-30, 30), st.integers(0, len(GAPS_MS) - 1))
+_step = st.tuples(st.integers(0, 31), st.integers(0, 4), st.integers(-30, 30), st.integers(0, len(GAPS_MS) - 1))
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
     positions = draw(books())
-    steps = draw(st.lists(_step, min_size=4, max_size=40))
+    steps = draw(st.lists(_step, min_size=8, max_size=50))
     return History(positions, tuple(_played(steps)))
 
 
 def _played(steps: list[tuple[int, int, int, int]]) -> list[Happening]:
     """Begins with a tight quote of every instrument, so that the P&L is known from the start."""
-    found: list[Happening] = [Told(NOON_MS)]
-    found += [Shown(NOON_MS, key, ENTRY, ENTRY - 5, ENTRY + 5, 75, 75, NOON_MS // 1_000) for key in KEYS]
-    newest = {shown.key: shown for shown in found if isinstance(shown, Shown)}
-    now_ms, is_live, is_open = NOON_MS, True, True
+    player = _Player()
     for what, which, price, gap in steps:
-        now_ms += GAPS_MS[gap]
-        if what < 24:
-            shown = _quote(newest[KEYS[which]], what, price, now_ms)
-            newest[shown.key] = shown
-            found.append(shown)
-        elif what < 26:
-            found.append(newest[KEYS[which]]._replace(at_ms=now_ms))
+        player.now_ms += GAPS_MS[gap]
+        player.play(what, which, price)
+    return player.found
+
+
+class _Player:
+    """What the numbers of a step mean."""
+
+    def __init__(self) -> None:
+        self.now_ms = NOON_MS
+        self.is_live = self.is_open = True
+        self.found: list[Happening] = [Told(NOON_MS)]
+        self.newest: dict[str, Shown] = {}
+        for key in KEYS:
+            self.show(Shown(NOON_MS, key, ENTRY, ENTRY - 5, ENTRY + 5, 75, 75, NOON_MS // 1_000))
+        self.show(Shown(NOON_MS, INDEX, INDEX_AT, None, None, 0, 0))
+
+    def show(self, shown: Shown) -> None:
+        self.newest[shown.key] = shown
+        self.found.append(shown)
+
+    def play(self, what: int, which: int, price: int) -> None:
+        key = (*KEYS, INDEX)[which]
+        before = self.newest[key]
+        if what < 22:
+            self.show(
+                _index_quote(before, price, self.now_ms) if key == INDEX else _quote(before, what, price, self.now_ms)
+            )
+        elif what < 25:
+            self.show(before._replace(at_ms=self.now_ms))
+        elif what == 25:
+            self.found.append(_late(before, price, self.now_ms))
         elif what == 26:
-            found.append(Doubted(now_ms, KEYS[: which + 1]))
+            self.found.append(Doubted(self.now_ms, (*KEYS, INDEX)[which:]))
         elif what == 27:
-            is_live = not is_live
-            found.append(FeedTold(now_ms, is_live))
+            self.is_live = not self.is_live
+            self.found.append(FeedTold(self.now_ms, self.is_live))
         elif what == 28:
-            is_open = not is_open
-            found.append(Told(now_ms, is_open if price % 3 else None))
+            self.is_open = not self.is_open
+            self.found.append(Told(self.now_ms, self.is_open or (False if price % 3 else None)))
         elif what == 29:
-            found.append(Told(now_ms, is_open))
-            now_ms += 200 * (which * 4 + 1)
-            found.append(StoodStill(now_ms, 200 * (which * 4 + 1)))
-        elif what == 30:
-            found.append(Restarted(now_ms))
+            self.found.append(Told(self.now_ms, self.is_open))
+            self.now_ms += 200 * (which * 4 + 1)
+            self.found.append(StoodStill(self.now_ms, 200 * (which * 4 + 1)))
         else:
-            found.append(_late(newest[KEYS[which]], price, now_ms))
-    return found
+            self.found.append(Restarted(self.now_ms))
+
+
+def _index_quote(before: Shown, price: int, now_ms: int) -> Shown:
+    traded_s = now_ms // 1_000 if price % 2 else None
+    return before._replace(at_ms=now_ms, last=INDEX_AT + price // 3 * INDEX_STEP, traded_s=traded_s)
 
 
 def _quote(before: Shown, what: int, price: int, now_ms: int) -> Shown:
@@ -175,8 +218,8 @@ def _quote(before: Shown, what: int, price: int, now_ms: int) -> Shown:
     last = ENTRY + price * STEP
     if kind in {"freak", "swept"}:
         # The book stays where it was, or is swept up to the print.
-        last, bid, ask = before.last * 6, before.bid, before.ask if kind == "freak" else before.last * 6
-        return before._replace(at_ms=now_ms, last=last, bid=bid, ask=ask, traded_s=now_ms // 1_000)
+        last, ask = before.last * 6, before.ask if kind == "freak" else before.last * 6
+        return before._replace(at_ms=now_ms, last=last, ask=ask, traded_s=now_ms // 1_000)
     bid, ask = {
         "tight": (last - 5, last + 5),
         "wide": (last - 1_500, last + 1_500),
@@ -193,7 +236,7 @@ def _quote(before: Shown, what: int, price: int, now_ms: int) -> Shown:
 def _late(before: Shown, price: int, now_ms: int) -> Shown:
     """What the monitor must not take: an old trade, a price of nothing, one beyond all measure."""
     if price % 3 == 0:
-        return before._replace(at_ms=now_ms, last=ENTRY + price * STEP, traded_s=now_ms // 1_000 - 20)
+        return before._replace(at_ms=now_ms, last=before.last + price * STEP, traded_s=now_ms // 1_000 - 20)
     if price % 3 == 1:
         return before._replace(at_ms=now_ms, last=price % 5)
     return before._replace(at_ms=now_ms, last=before.last * 150, ask=None, traded_s=now_ms // 1_000)
