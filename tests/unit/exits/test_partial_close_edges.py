@@ -26,6 +26,7 @@ def test_half_of_an_odd_number_of_lots_is_rounded_down(lots, expected):
 def test_one_leg_with_an_odd_lot_keeps_the_whole_position_together():
     assert part_to_close(position(call(1, 2 * LOT, 26_000, 100), put(2, -100, 25_000, 80)), Action.CLOSE_50, {}) is None
     assert part_to_close(position(call(1, 100, 26_000, 100), put(2, -2 * LOT, 25_000, 80)), Action.CLOSE_50, {}) is None
+    assert part_to_close(position(call(1, 300, 26_000, 100), put(2, -175, 25_000, 80)), Action.CLOSE_50, {}) is None
 
 
 def test_a_share_of_one_unit_is_closed():

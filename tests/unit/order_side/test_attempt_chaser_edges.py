@@ -2,7 +2,8 @@
 
 import pytest
 
-from core.exits.exit_lifecycle import AttemptState
+from core.exits.attempt_chaser import chase
+from core.exits.exit_lifecycle import LIVE, AttemptState
 from core.model import commands as cmd
 from core.model import events as ev
 from core.model.orders import OrderStatus, Refusal
@@ -191,6 +192,15 @@ def test_the_first_negative_has_the_positions_read(rig):
     rig.wait(1)
     rig.absent(first)
     assert rig.take(cmd.ReadPositions) == [], "one report after the first negative is enough"
+
+
+@pytest.mark.parametrize("state", sorted(set(AttemptState) - LIVE))
+def test_an_order_that_has_ended_is_left_alone(rig, state):
+    send(rig)
+    rig.take()
+    attempt_of(rig).state = state
+    chase(rig.desk, rig.running(), attempt_of(rig), rig.now + 60 * S)
+    assert rig.desk.out == []
 
 
 def test_the_rate_limits_one_negative_must_come_after_the_pause(rig):

@@ -139,6 +139,7 @@ def test_one_dead_token_among_two_slices_pauses_for_a_second():
 def test_one_of_two_slices_that_did_not_leave_pauses_for_a_round():
     rig = begun(SLICED, nets={501: -3_600})
     first, _ = rig.submitted()
+    rig.wait(0.2)
     rig.refuse(first, Refusal.NOT_SENT)
     assert rig.running().legs[0].next_send_ns == rig.now + 300 * MS
 

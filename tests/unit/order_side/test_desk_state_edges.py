@@ -4,10 +4,10 @@ import pytest
 
 from core.exits.desk_settings import DeskSettings
 from core.exits.desk_state import BookRead, DeskState
-from core.model.exit_levels import Action, Rule, Urgency
+from core.exits.own_signals import outside_signal
 from core.model.orders import OrderStatus
-from core.model.signals import Mode, Signal
-from tests.unit.order_side.rig import SHORT, SPREAD, Rig, S, holding, leg, position
+from core.model.signals import Mode
+from tests.unit.order_side.rig import SHORT, Rig, S, holding, leg, position
 from tests.unit.order_side.test_orders_under_way import send
 
 
@@ -79,18 +79,14 @@ def test_orders_of_closed_exits_are_forgotten_by_age_one_by_one():
 
 def test_an_exit_that_is_given_up_leaves_no_wake_up_behind():
     """Or the monitor would be woken for ever by a time that has passed."""
+    held = position(1, leg(11, 501, -75), leg(12, 502, -75))
     rig = Rig()
-    rig.open(SPREAD)
+    rig.open(held)
     rig.wait()
-    rig.positions({501: 0, 502: 0})
-    reason = "the broker holds nothing of it any more"
-    outside = Signal(1, Rule.CLOSED_OUTSIDE, Action.HOLD, Urgency.NORMAL, None, None, None, reason, rig.now)
-    rig.engine._fire(outside, SPREAD, rig.now)
-    rig.wait(0.2)
-    rig.positions({501: 0, 502: 75})
-    rig.wait(0.2)
-    rig.positions({501: -75, 502: 75})
-    assert rig.running() is None
+    rig.positions({501: -75, 502: 0})
+    rig.engine._fire(outside_signal(1, rig.now), held, rig.now)
+    assert rig.running() is None, "one leg is there after all"
+    assert rig.desk.wake_ns is not None, "the other one wanted another look"
     rig.wait(20)
     wake_ns = rig.engine.next_wake_ns
     assert wake_ns is None or wake_ns > rig.now

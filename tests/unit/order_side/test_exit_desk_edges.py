@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from core.exits.exit_desk import advance
 from core.exits.exit_lifecycle import ExitState, LegState
 from core.exits.own_signals import operator_signal
 from core.model import commands as cmd
@@ -95,9 +96,9 @@ def test_what_somebody_closed_during_a_pause_stays_known():
     rig = Rig()
     rig.begin(position(1, leg(11, 501, -225)), nets={501: -225})
     rig.refuse(send(rig), Refusal.VALIDATION)
-    rig.wait(0.5)
+    rig.wait(0.2)
     rig.positions({501: -75})
-    rig.wait(0.5)
+    rig.wait(0.8)
     rig.quote()
     rig.positions({501: -225})
     assert send(rig).quantity == 75
@@ -188,6 +189,31 @@ def test_the_engine_is_woken_for_the_next_order_book():
     assert rig.desk.wake_ns == asked + 15 * S
     rig.tell(ev.OrderBookRead((resting,), rig.now, rig.now))
     assert rig.desk.wake_ns == asked + 2 * S
+
+
+def test_one_look_is_enough_to_be_woken_for_an_order_book_that_is_not_answered():
+    rig = Rig()
+    rig.open(SHORT)
+    rig.wait()
+    rig.foreign(Side.BUY, 75, 0, OrderStatus.PENDING)
+    rig.positions({501: -75})
+    rig.exit()
+    rig.desk.order_book.asked_ns = None
+    advance(rig.desk, rig.now)
+    assert rig.desk.wake_ns == rig.now + 15 * S
+
+
+@pytest.mark.parametrize(("after_ns", "is_known"), [(24 * 3_600 * S, True), (24 * 3_600 * S + 1, False)])
+def test_an_order_of_a_finished_exit_is_known_for_a_day(after_ns, is_known):
+    rig = Rig()
+    rig.begin(SHORT, nets={501: -75})
+    intent = send(rig)
+    rig.fill(intent)
+    rig.wait(0.1)
+    rig.positions({501: 0})
+    assert rig.running() is None
+    advance(rig.desk, rig.now + after_ns)
+    assert (intent.correlation_id in rig.desk.attempts) is is_known
 
 
 def test_an_operators_exit_of_a_position_whose_pnl_is_not_known_is_carried_out():

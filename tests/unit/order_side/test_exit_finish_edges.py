@@ -123,6 +123,15 @@ def test_a_contradiction_is_paged_after_five_seconds_and_our_fills_count_after_t
     assert contradicted(10 * S).running() is None
 
 
+def test_our_fills_count_after_ten_seconds_also_while_another_order_on_the_contract_may_still_fill():
+    rig = contradicted(10 * S - 1)
+    attempt = rig.running().legs[0].attempts[0]
+    rig.desk.attempts_on[holding()].append(Attempt(attempt.intent, 9, attempt.prepared_ns))
+    at(rig, rig.now + 1)
+    rig.positions({501: -75})
+    assert rig.running() is None
+
+
 def doubted(after_ns: int) -> Rig:
     """150 to close: we have filled 75 after the broker reported 75, and he has stood by that for `after_ns`."""
     rig = begun(TWICE, {501: -75})
@@ -193,6 +202,16 @@ def test_one_unit_filled_and_a_net_of_one_unit_beyond_zero_is_our_doing():
     assert rig.running().state is ExitState.HALTED
 
 
+def test_one_unit_sold_beyond_zero_is_our_doing_too():
+    rig = begun(position(1, leg(11, 501, 2, lot=1)), {501: 2})
+    first = send(rig)
+    rig.accept(first)
+    rig.report(first, OrderStatus.CANCELLED, 1)
+    rig.wait(0.1)
+    rig.positions({501: -1})
+    assert rig.running().state is ExitState.HALTED
+
+
 # --- When the longs may go ---
 
 
@@ -221,6 +240,8 @@ def test_only_a_pressing_exit_sells_longs_by_its_own_fills_alone():
         rig.quote(502)
         rig.wait(0.1)
         assert sides(rig) == expected
+        state = LegState.OPEN if expected else LegState.WAITING
+        assert rig.running().legs[1].state is state
 
 
 def test_longs_wait_while_one_unit_of_a_short_is_not_filled():
@@ -450,6 +471,56 @@ def test_the_steps_of_an_exit_are_timed_in_milliseconds_from_its_first_order_to_
     rig.positions({501: 0})
     latency = only(rig.take(cmd.RecordExit)).record.latency
     assert latency == Latency(None, 1.235, 1.765, 1_997.0)
+
+
+def test_an_order_that_never_left_is_not_the_first_one():
+    rig = begun(SHORT, {501: -75})
+    rig.refuse(send(rig), Refusal.NOT_SENT)
+    rig.wait(0.3)
+    rig.quote()
+    rig.positions({501: -75})
+    second = send(rig)
+    posted = rig.now
+    rig.tell(ev.OrderPosted(second.correlation_id, posted + MS, posted + 3 * MS))
+    rig.now = posted + 10 * MS
+    rig.report(second, OrderStatus.TRADED, 75)
+    rig.wait(0.1)
+    rig.positions({501: 0})
+    latency = only(rig.take(cmd.RecordExit)).record.latency
+    assert latency == Latency(None, 301.0, 2.0, 7.0)
+
+
+def test_a_later_order_without_a_fill_does_not_move_the_last_fill():
+    rig = begun(SPREAD, {501: -75, 502: 75})
+    first = send(rig)
+    posted = rig.now
+    rig.tell(ev.OrderPosted(first.correlation_id, posted, posted))
+    rig.now = posted + 10 * MS
+    rig.report(first, OrderStatus.TRADED, 75)
+    rig.wait(0.1)
+    rig.quote(502)
+    rig.positions({501: 0, 502: 75})
+    rig.wait(0.1)
+    rig.refuse(send(rig), Refusal.ACCOUNT)
+    for _ in range(2):
+        rig.positions({501: 0, 502: 0})
+        rig.wait(1)
+    rig.positions({501: 0, 502: 0})
+    rig.tell(ev.TradeBookRead((), rig.now, rig.now))
+    assert only(rig.take(cmd.RecordExit)).record.latency == Latency(None, 0.0, 0.0, 10.0)
+
+
+def test_an_exit_without_a_fill_of_its_own_has_no_time_of_a_fill():
+    rig = begun(SHORT, {501: -75})
+    first = send(rig)
+    rig.tell(ev.OrderPosted(first.correlation_id, rig.now, rig.now))
+    rig.refuse(first, Refusal.ACCOUNT)
+    for _ in range(2):
+        rig.positions({501: 0})
+        rig.wait(1)
+    rig.positions({501: 0})
+    rig.tell(ev.TradeBookRead((), rig.now, rig.now))
+    assert only(rig.take(cmd.RecordExit)).record.latency == Latency(None, 0.0, 0.0, None)
 
 
 def test_an_exit_whose_orders_were_never_seen_going_out_has_no_times():

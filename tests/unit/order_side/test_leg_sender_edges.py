@@ -57,7 +57,7 @@ def test_f29_nothing_is_sent_while_nobody_is_on_the_other_side(held, bid, ask, m
     rig = facing(held, bid, ask)
     began = rig.now
     assert rig.submitted() == []
-    assert rig.desk.wake_ns <= began + S
+    assert rig.desk.wake_ns == began + S
     for now, pages in ((began + S - 1, 0), (began + S, 1), (began + 2 * S, 1)):
         at(rig, now)
         rig.positions({501: held.legs[0].units})
@@ -98,6 +98,16 @@ def test_quotes_without_any_book_let_one_order_out_a_minute():
         rig.positions({501: -75})
         orders += [now] * len(rig.submitted())
     assert [(now - sent) / S for now in orders] == [60.0]
+
+
+def test_quotes_without_any_book_hold_nothing_up_just_after_the_machine_has_booted():
+    rig = Rig(now=S)
+    rig.open(SHORT)
+    book(rig, None, None)
+    rig.wait()
+    rig.positions({501: -75})
+    rig.exit()
+    assert len(rig.submitted()) == 1
 
 
 # --- Quotes ---
@@ -407,14 +417,15 @@ def test_numbers_that_a_lost_journal_had_used_are_passed_over():
     before.refuse(used[0], Refusal.VALIDATION)
     before.wait(1)
     used.append(resend(before, {501: -75}))
-    after = Rig()
-    after.open(SHORT)
-    after.wait()
-    for intent in used:
-        after.report(intent, OrderStatus.CANCELLED)
-    after.positions({501: -75})
-    after.exit()
-    assert numbers(after) == [3]
+    for known, expected in ((used[:1], 2), (used, 3)):
+        after = Rig()
+        after.open(SHORT)
+        after.wait()
+        for intent in known:
+            after.report(intent, OrderStatus.CANCELLED)
+        after.positions({501: -75})
+        after.exit()
+        assert numbers(after) == [expected]
 
 
 def test_a_spread_leaves_its_long_alone_until_the_short_is_flat():
