@@ -93,6 +93,7 @@ def _plan(view: PositionView) -> dict[str, object]:
             for each in plan.shocks.grid
         ],
         "shocks_problem": plan.shocks.problem or None,
+        "told": list(plan.told),
         "quotes": [leg_line(each) for each in plan.legs],
     }
 

@@ -79,7 +79,8 @@ class Shocks:
 class Plan:
     """What `--plan` knows of a position besides its orders. `realised` is paise, of shares that are closed already.
 
-    `underlying_price` in paise, None while not known; `underlying` says it for a reader.
+    `underlying_price` in paise, None while not known; `underlying` says it for a reader. `told` names levels that have had their
+    say: they are told, or close a share, once.
     """
 
     legs: tuple[LegCompared, ...]
@@ -90,6 +91,7 @@ class Plan:
     underlying: str
     shares: tuple[PlannedShare, ...]
     shocks: Shocks
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

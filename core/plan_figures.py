@@ -48,12 +48,16 @@ def greeks_line(shocks: Shocks) -> str:
 
 
 def shocks_table(plan: Plan) -> str:
-    """Rows are changes of each leg's volatility, columns of the underlying, both in per cent of themselves."""
+    """Rows are changes of each leg's volatility, columns of the underlying, both in per cent of themselves.
+
+    What has no options has no volatility: one row.
+    """
     shocks = plan.shocks
     if not shocks.grid:
         return f"not known: {shocks.problem}"
     spots = list(dict.fromkeys(each.spot_percent for each in shocks.grid))
-    widths = list(dict.fromkeys(each.volatility_percent for each in shocks.grid))
+    has_volatility = shocks.greeks is not None and shocks.greeks.iv is not None
+    widths = list(dict.fromkeys(each.volatility_percent for each in shocks.grid if has_volatility)) or [0]
     pnl = {(each.spot_percent, each.volatility_percent): each.pnl for each in shocks.grid}
     headers = ("Volatility", *(f"spot {spot:+g} %" if spot else "spot now" for spot in spots))
     rows = [

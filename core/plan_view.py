@@ -55,6 +55,7 @@ def _position(view: PositionView) -> str:
         lines.append("  A share would send, of the quantity that the rows say, whatever was closed of it before:")
         lines.append(indented(table(SHARE_HEADERS, [row for share in plan.shares for row in _share_rows(share)])))
     lines += ["  P&L if the market moved at this moment:", indented(shocks_table(plan))]
+    lines += [f"  Has had its say, and is not in force any more: {told}" for told in plan.told]
     lines += [f"  Note: {note}" for note in _notes(view)]
     return "\n".join(lines)
 

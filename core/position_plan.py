@@ -12,14 +12,15 @@ from core.exits.partial_close import PERCENT_OF, part_to_close
 from core.exits.payoff import payoff_of
 from core.exits.position_greeks import position_greeks, shock_grid
 from core.exits.underlying_watch import underlying_key_of
-from core.model.exit_levels import FULL_EXITS, Action
+from core.model.exit_levels import FULL_EXITS, UNITS, Action, Unit
 from core.model.market import mark_of
 from core.model.money import rupees_text, snap_down, snap_up
 from core.model.session_time import NS_PER_S
+from core.model.special_levels import TEN_THOUSAND
 from core.monitor_view import Plan, PlannedOrder, PlannedShare, RuleLine, Shocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from core.exits.explain_comparisons import Compared, RuleCompared
     from core.exits.explain_line import Around
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from core.model.events import TimePassed
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
+    from core.model.memory import ToldLevel
     from core.model.money import Paise
     from core.model.position import Position
     from core.position_cache_manager import BookedPosition
@@ -38,13 +40,14 @@ CANNOT_SPLIT: Final = "too small to split into whole lots: told, and nothing is 
 class PlanSources(NamedTuple):
     """Where a plan looks. `quote_of` knows more instruments than positions hold.
 
-    `around` gives what the judges beside the guard see.
+    `around` gives what the judges beside the guard see, `told_of` the levels of a strategy id that have had their say.
     """
 
     now: TimePassed
     ladder: LadderSettings
     quote_of: Callable[[InstrumentKey], Quote | None]
     around: Callable[[PositionGuard, int], Around]
+    told_of: Callable[[int], Iterable[ToldLevel]] = lambda _: ()
 
 
 def plan_of(guard: PositionGuard, sources: PlanSources) -> Plan:
@@ -61,7 +64,19 @@ def plan_of(guard: PositionGuard, sources: PlanSources) -> Plan:
         underlying=underlying,
         shares=tuple(shares.values()),
         shocks=_shocks(booked, price, sources.now.utc_ns),
+        told=tuple(told_text(level) for level in sources.told_of(booked.position.strategy_id)),
     )
+
+
+def told_text(level: ToldLevel) -> str:
+    name = f"{level.rule.value} {level.level}".rstrip()
+    match UNITS.get(level.rule, Unit.PAISE):
+        case Unit.PAISE if level.threshold is not None:
+            return f"{name} at {rupees_text(level.threshold)}"
+        case Unit.TEN_THOUSANDTHS if level.threshold is not None:
+            return f"{name} at {level.threshold / TEN_THOUSAND:g}"
+        case _:
+            return name
 
 
 def one_leg_price(position: Position, pnl: Paise | None, *, is_loss: bool, realised: Paise = 0) -> Paise | None:

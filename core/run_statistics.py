@@ -15,6 +15,7 @@ from core.view_builder import exited_view, exiting_views, guarded_view, planned_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from core.model.memory import ToldLevel
     from core.monitor_parts import Parts
     from core.monitor_view import PositionView
 
@@ -32,11 +33,17 @@ def view_of(parts: Parts, started_ns: int) -> MonitorView:
 
 def _plan_sources(parts: Parts) -> PlanSources:
     engine = parts.engine
+
+    def told_of(strategy_id: int) -> tuple[ToldLevel, ...]:
+        memory = engine.memory_of(strategy_id)
+        return () if memory is None else memory.told
+
     return PlanSources(
         now=parts.timer.now(),
         ladder=engine.desk.settings.ladder,
         quote_of=parts.price_cache.quote,
         around=lambda guard, at_ns: around_of(engine.judges, guard, at_ns),
+        told_of=told_of,
     )
 
 

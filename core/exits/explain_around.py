@@ -29,16 +29,15 @@ def around_of(judges: Iterable[Judge], guard: PositionGuard, at_ns: int) -> Arou
     resting: Mapping[str, str] = {}
     limits: tuple[Threshold, ...] = ()
     for judge in judges:
-        match judge:
-            case UnderlyingWatch():
-                seen = judge.sightings_of(strategy_id, at_ns)
-                underlying = {each.level: Measured(each.observed, each.text) for each in seen}
-            case GreekDesk():
-                greeks = _measures(guard, judge.figures_of(strategy_id))
-            case OwnRules():
-                resting = judge.resting_of(strategy_id)
-            case ScopeLimits():
-                limits = limit_lines(judge.states_of(guard.booked.position), guard.booked.pnl)
+        if isinstance(judge, UnderlyingWatch):
+            seen = judge.sightings_of(strategy_id, at_ns)
+            underlying = {each.level: Measured(each.observed, each.text) for each in seen}
+        elif isinstance(judge, GreekDesk):
+            greeks = _measures(guard, judge.figures_of(strategy_id))
+        elif isinstance(judge, OwnRules):
+            resting = judge.resting_of(strategy_id)
+        elif isinstance(judge, ScopeLimits):
+            limits = limit_lines(judge.states_of(guard.booked.position), guard.booked.pnl)
     if not (underlying or greeks or resting or limits):
         return NOTHING_AROUND
     return Around(underlying, greeks, resting, limits)

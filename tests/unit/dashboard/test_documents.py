@@ -154,10 +154,18 @@ def test_what_is_not_known_says_why():
 
 
 def test_a_share_of_what_has_no_options_has_no_volatility():
-    stock = Shocks(PositionGreeks((), None, Greeks(40.0, 0.0, 0.0, 0.0)), (Shock(0, 0, None),), "")
+    grid = (Shock(0, -20, 1), Shock(0, 0, None), Shock(0, 20, 1))
+    stock = Shocks(PositionGreeks((), None, Greeks(40.0, 0.0, 0.0, 0.0)), grid, "")
     text = plan(view(positions=(position_view(plan=planned(shocks=stock)),)))
     assert "implied volatility" not in text
     assert "| as now       | unknown    |" in text
+    assert "+20 %" not in text
+
+
+def test_levels_that_have_had_their_say_are_named():
+    shown = view(positions=(position_view(plan=planned(told=("adjustment at ₹-100.00",))),))
+    assert "Has had its say, and is not in force any more: adjustment at ₹-100.00" in plan(shown)
+    assert json.loads(document(shown, with_plan=True))["positions"][0]["told"] == ["adjustment at ₹-100.00"]
 
 
 def test_prices_have_a_column_only_where_there_are_any():

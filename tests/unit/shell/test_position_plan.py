@@ -12,14 +12,15 @@ from core.exits.engine import Engine
 from core.exits.explain_around import around_of
 from core.exits.guard_settings import GuardSettings
 from core.model import events as ev
-from core.model.exit_levels import Action, ExitLevels
+from core.model.exit_levels import Action, ExitLevels, Rule
 from core.model.instrument import InstrumentKey, Segment
 from core.model.market import Quote
+from core.model.memory import ToldLevel
 from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
 from core.model.special_levels import ScalingLevel, UnderlyingLevel
 from core.position_cache_manager import PositionCacheManager
-from core.position_plan import CANNOT_SPLIT, PlanSources, plan_of
+from core.position_plan import CANNOT_SPLIT, PlanSources, plan_of, told_text
 from tests.unit.exits.builders import ROW, amount, call, leg, position, put, quote, stock
 
 NOON = 1_795_156_200_000_000_000  # 2026-11-20 12:00 IST
@@ -147,6 +148,20 @@ def test_options_whose_end_nobody_has_said_have_no_shocks():
     key = InstrumentKey(Segment.MCX_COMM, 1)
     strange = replace(strange, instrument=replace(strange.instrument, key=key))
     assert plan(strange).shocks.problem == "nobody has said when options of MCX_COMM end on their last day"
+
+
+@pytest.mark.parametrize(
+    ("level", "text"),
+    [
+        (ToldLevel(Rule.ADJUSTMENT, "", -10_000), "adjustment at ₹-100.00"),
+        (ToldLevel(Rule.UNDERLYING_LEVEL, "above", 26_000_00), "underlying_level above at ₹26,000.00"),
+        (ToldLevel(Rule.GREEKS, "delta", 8_000), "greeks delta at 0.8"),
+        (ToldLevel(Rule.OWN_RULE, "mine", None), "own_rule mine"),
+        (ToldLevel(Rule.GREEKS, "delta", None), "greeks delta"),
+    ],
+)
+def test_a_level_that_has_had_its_say_in_words(level, text):
+    assert told_text(level) == text
 
 
 def test_stock_moves_with_itself():
