@@ -15,7 +15,7 @@ from tests.oracle.book import Contract, Leg
 from tests.oracle.limits import Limit
 from tests.oracle.market import TICK, Shown, has_book, mark_of
 from tests.oracle.recorded import Recording
-from tests.oracle.row_maker import RowMaker
+from tests.oracle.row_maker import GREEKS, KINDS, RowMaker
 from tests.oracle.rows import Tables, paise
 from tests.oracle.shapes import CALENDARS, SINGLES, SPREADS, Shape
 
@@ -33,6 +33,10 @@ class Book:
     tables: Tables = field(default_factory=Tables)
     signs: dict[str, int] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+
+    @property
+    def has_greeks(self) -> bool:
+        return any(row["exit_type"] == "greek_trigger" for row in self.tables.levels)
 
     @property
     def held(self) -> set[str]:
@@ -83,7 +87,7 @@ def make_book(
         number += 1
         for leg in legs:
             book.signs[leg.key] = 1 if leg.units > 0 else -1
-        maker.add(seed * 100 + number, shape.name, legs)
+        maker.add(seed * 100 + number, shape.name, legs, KINDS + GREEKS if seed % 4 == 1 else KINDS)
     book.limits = tuple(_limits(chance, book))
     return book
 

@@ -13,6 +13,7 @@ from datetime import datetime, time, timedelta, timezone
 from tests.oracle.book import ACTIONS, RULES, SHARES, WHOLE, Position
 from tests.oracle.eye import Eye
 from tests.oracle.fills import Leaving
+from tests.oracle.greeks import Watched
 from tests.oracle.judge import CONFIRM_MS, Judge, Signal
 from tests.oracle.limits import Limit, Members, pools_of
 from tests.oracle.market import Market, Seen, Shown
@@ -49,6 +50,7 @@ class Day:
         self._look: set[int] = set()
         self._by_key: dict[str, list[Judge]] = defaultdict(list)
         self.eyes: dict[str, Eye] = {}
+        self.greeks: dict[int, Watched] = {}
         self.members = Members()
         for position in positions:
             self._watch(Judge(position, self.market))
@@ -63,7 +65,11 @@ class Day:
             self._by_key[key].append(judge)
         if position.levels.underlying or position.levels.greeks:
             key = position.legs[0].contract.index
-            self.eyes.setdefault(key, Eye(key, self.market)).watchers.append(judge)
+            eye = self.eyes.setdefault(key, Eye(key, self.market))
+            eye.watchers.append(judge)
+            if position.levels.greeks:
+                watched = self.greeks.setdefault(position.strategy_id, Watched(judge, eye))
+                watched.begin_anew()
 
     def run(self, happenings: Iterable[Happening]) -> list[Decision]:
         for happening in happenings:
@@ -118,6 +124,8 @@ class Day:
             judge.begin_again()
         for eye in self.eyes.values():
             eye.begin_again()
+        for watched in self.greeks.values():
+            watched.begin_anew()
         self._look.update(self.judges)
         self._clock()
 
@@ -161,6 +169,8 @@ class Day:
             found[strategy_id] = signals
         fired = [signal for eye in self.eyes.values() for signal in eye.by_close(now, self.now_ms)]
         fired += [signal for eye in self.eyes.values() for signal in eye.by_tick(self.now_ms)]
+        watched = [each for each in self.greeks.values() if each.judge.position.strategy_id in self.judges]
+        fired += [signal for each in watched for signal in each.by_clock(now, self.now_ms)]
         if self.pools:
             self.members.today = now.date()
             self.members.find_bases(self.now_ms)

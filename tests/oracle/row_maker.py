@@ -25,6 +25,9 @@ KINDS = (
     "theta", "losing", "holding", "square-off", "underlying", "dte",
 )  # fmt: skip
 
+GREEKS = ("greeks",) * 6
+"""Asked for in some books only: they need more beats between the snapshots."""
+
 
 @dataclass(slots=True)
 class Sized:
