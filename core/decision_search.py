@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.decision_file import read_lines, segments
 from core.decision_record import first_part
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.decision_file import Segment
+
+LOOKED_AT: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,11 @@ class Recorded:
 def newest(folder: Path, strategy_id: int) -> Recorded | None:
     """The last record of the strategy; None when there is none."""
     for segment in reversed(segments(folder)):
-        found = list(_records(segment, strategy_id))
-        if found:
-            return found[-1]
+        # The last lines of a file may be damaged; more than a few of them are not.
+        for line in reversed(deque(_lines(segment, strategy_id), LOOKED_AT)):
+            record = _parsed(line)
+            if record is not None:
+                return record
     return None
 
 
@@ -60,12 +65,18 @@ def time_of(value: object) -> datetime | None:
 
 
 def _records(segment: Segment, strategy_id: int) -> Iterator[Recorded]:
+    for line in _lines(segment, strategy_id):
+        record = _parsed(line)
+        if record is not None:
+            yield record
+
+
+def _lines(segment: Segment, strategy_id: int) -> Iterator[bytes]:
     first = first_part(strategy_id)
     try:
         for line in read_lines(segment.path):
-            record = _parsed(line) if line.startswith(first) else None
-            if record is not None:
-                yield record
+            if line.startswith(first):
+                yield line
     except FileNotFoundError:
         # A monitor that has just begun a new file has removed one that was too old.
         return
