@@ -63,7 +63,7 @@ async def test_an_unchanged_large_column_is_absent_from_the_change_and_kept(
         assert isinstance(record, dict)
         assert "exit_conditions" not in record
         assert record["trailing_stop"] == 600
-        assert "exit_conditions are not read" in scene.monitor.parts.engine.guards[1].levels.notes
+        assert "exit_conditions: not read: text" in scene.monitor.parts.engine.guards[1].levels.notes
         (row,) = scene.store._mirror.rows_of(RISKS, [1])
         assert json.loads(str(row["exit_conditions"])) == conditions
 

@@ -186,6 +186,10 @@ class Lockstep:
         square_off_ns = self._clock.monotonic_of(self.square_off_ms)
         while (now := self._clock.monotonic_ns()) < until_ns:
             wake = self._parts.engine.next_wake_ns
+            if wake is not None and wake <= now:
+                # Due at once, as after a warning: the loop's timer does not wait, and a later deadline may stand behind it.
+                self._parts.runner.handle(self._parts.timer.now())
+                wake = self._parts.engine.next_wake_ns
             dues = (until_ns, square_off_ns, until_ns if wake is None else wake)
             self._clock.hold_at(min(due for due in dues if due > now))
             self._parts.runner.handle(self._parts.timer.now())
