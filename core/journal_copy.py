@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.exit_journal import ExitJournal
 from core.model.errors import StoreError, TransportError
-from core.model.journal_records import DayCounted, ExitFinished, LimitReset, LimitTripped, RowsWritten
+from core.model.journal_records import DayCounted, ExitFinished, ExitStarted, LimitReset, LimitTripped, RowsWritten
 from core.model.signals import Mode
 
 if TYPE_CHECKING:
@@ -106,6 +106,11 @@ def mode_of(path: Path) -> Mode:
 
 def _settled(records: Sequence[JournalRecord]) -> tuple[JournalRecord, ...]:
     finished = {record.exit_id for record in records if isinstance(record, ExitFinished)}
+    running = sorted({record.exit_id for record in records if isinstance(record, ExitStarted)} - finished)
+    if running:
+        _log.warning(
+            "exits under way are not in this plan, their positions stand in it as before: %s", ", ".join(running)
+        )
     kept = [
         record
         for record in records

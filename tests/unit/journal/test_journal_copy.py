@@ -80,12 +80,13 @@ async def test_a_plan_remembers_what_the_monitor_beside_it_does(path):
         await journal.close()
 
 
-async def test_only_what_is_over_is_given_and_it_is_over(path):
+async def test_only_what_is_over_is_given_and_it_is_over(path, caplog):
     running, over = started("7-1-abc"), [started("8-1-abc"), finished("8-1-abc")]
     await (await written(path, records=[running, *over, prepared(1)])).close()
     records, _ = await read(path)
     assert {record.exit_id for record in records} == {"8-1-abc"}
     assert isinstance(records[-1], RowsWritten)
+    assert "exits under way are not in this plan, their positions stand in it as before: 7-1-abc" in caplog.text
     assert any(isinstance(record, ExitFinished) for record in records)
 
 
