@@ -99,13 +99,15 @@ class Order:
     found: dict[str, Counter[str]] = field(default_factory=dict)
 
     def of(self, mutant: Mutant) -> list[str]:
+        """The tests that run the changed lines. What is outside of functions has none of its own: those that run the module.
+
+        A module that nothing runs (constants alone) is judged by all.
+        """
         by_line = self.facts.tests_of_line.get(mutant.file, {})
-        covering = {name for tests in by_line.values() for name in tests}
-        names = set(self.facts.seconds)
+        covering = {name for tests in by_line.values() for name in tests} - {""}
+        names = covering or set(self.facts.seconds)
         if mutant.is_inside:
             names = {name for line in mutant.lines for name in by_line.get(line, ())}
-        elif mutant.is_private:
-            names = covering
         return sorted(
             names & self.facts.seconds.keys(), key=lambda name: self._cost(mutant, name, is_near=name in covering)
         )

@@ -43,8 +43,6 @@ class Mutant:
     """Of the changed code in the unchanged file. A test that runs none of them cannot tell the difference."""
     is_inside: bool
     """In the body of a function: the code of that function can be swapped in a program that runs already."""
-    is_private: bool
-    """A table or constant of this module alone: tests that run nothing of the module cannot tell the difference."""
     source_hash: str
     """Of the function, or of the whole file for what is outside of functions."""
     at: int = field(compare=False)
@@ -189,12 +187,6 @@ def _is_table(place: _Place) -> bool:
     return place.owner is None and not is_part and not isinstance(getattr(place.node, "ctx", None), ast.Store)
 
 
-def _is_private(place: _Place) -> bool:
-    statement = place.statement
-    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-    return place.function == MODULE and all(isinstance(t, ast.Name) and t.id.startswith("_") for t in targets)
-
-
 def _edits(tree: ast.Module) -> Iterator[tuple[_Place, Change]]:
     for place in _places(tree):
         for change in changes_of(place.node, is_table=_is_table(place)):
@@ -222,7 +214,6 @@ def mutants_of(file: str, source: str) -> list[Mutant]:
                 change=change if count == 1 else f"{change} #{count}",
                 lines=_lines(place.node),
                 is_inside=place.owner is not None,
-                is_private=_is_private(place),
                 source_hash=hashlib.sha256((text or "").encode()).hexdigest()[:16],
                 at=at,
             )

@@ -63,7 +63,19 @@ _METHOD_TWINS: Final = {
     "intersection": "union",
 }
 _DROPPED_CALLS: Final = {"abs", "round", "sorted", "reversed", "int"}
-_NOT_SWAPPED: Final = {"min", "max", "isinstance", "getattr", "get", "setdefault", "pop", "field", "replace"}
+_NOT_SWAPPED: Final = {
+    "min",
+    "max",
+    "isinstance",
+    "getattr",
+    "get",
+    "setdefault",
+    "pop",
+    "field",
+    "replace",
+    "mark_of",
+    "differs",
+}
 """Calls in which the order does not matter, or in which a swap is an error in every test that gets there."""
 _SAID_ALREADY: Final = ast.Compare | ast.Constant
 """Conditions that other operators turn round."""
