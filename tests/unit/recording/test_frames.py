@@ -76,6 +76,8 @@ def block_of(received):
 
 @given(RECEIVED, st.booleans())
 @example([(full_packet(1, 100.0, 1_763_609_400), 1)], False)
+@example([(full_packet(1, 100.0, 1_763_609_400, bid_size=0, ask=-1.0), 1)], False)
+@example([(full_packet(1, 100.0, 0, ask_size=0, bid=0.004), 1), (full_packet(2, 0.0, 0), 2)], True)
 def test_quotes_of_many_frames_are_those_of_one_frame_after_the_other(received, is_shared):
     owners = {key(1): 1, key(2): 2} if is_shared else {}
     [frames] = runs_of(block_of(received))

@@ -161,6 +161,14 @@ def test_a_share_goes_first_and_the_rest_is_guarded_with_what_was_realised():
     assert found.realised == found.result == 746_25 + 75 * (69_95 - 100_00)
 
 
+def test_a_share_that_is_sold_and_a_rest_that_is_open_make_the_result_together():
+    levels = stop_at(9_000_00, target=AmountLevel(1_500_00, SOURCE), target_action=Action.CLOSE_50)
+    run = begun((LONG, levels))
+    prices(run, (501, 100_00, 1), (501, 110_00, 2), (501, 104_00, 3))
+    found = outcome(run)
+    assert (found.is_open, found.realised, found.result) == (True, 75 * 9_95, 75 * 9_95 + 75 * 4_00)
+
+
 def test_a_share_that_is_gone_is_not_held_again_when_the_rows_are_told_again():
     levels = stop_at(9_000_00, target=AmountLevel(1_500_00, SOURCE), target_action=Action.CLOSE_50)
     run = begun((LONG, levels))
@@ -366,6 +374,23 @@ def test_a_recording_is_played_with_the_book_that_is_in_it(tmp_path):
     assert rules_of(found) == [(Rule.STOP_LOSS, 3.0)]
     assert (found.ticks, found.notes, found.from_utc_ns, found.to_utc_ns) == (4, (), NOON, NOON + 4 * S)
     assert found.total == 150 * -10_05
+
+
+def test_a_position_that_is_opened_in_the_middle_of_the_day_gets_its_prices_from_then_on(tmp_path):
+    at = BASE + 2 * S
+    later = [
+        fact(at, rec.LineWants(1, (key(502),))),
+        fact(at, ev.PositionOpened(position(8, (502, 75, 50_00)), stop_at(500_00), at)),
+    ]
+    new = [
+        frame(BASE + second * S, message(rupees, second, 502)) for second, rupees in ((1, 50.0), (3, 50.0), (4, 40.0))
+    ]
+    records = [*OPENED, *ticks((100.0, 1)), new[0], *later, *new[1:]]
+    _, found = play(write_part(tmp_path / "a", header(), records, offset_ns=OFFSET))
+    assert [(seen.strategy_id, (seen.decided_utc_ns - NOON) / S) for seen in found.exits] == [(8, 4.0)]
+    without_line = [*OPENED, *ticks((100.0, 1)), new[0], later[1], *new[1:]]
+    _, found = play(write_part(tmp_path / "b", header(), without_line, offset_ns=OFFSET))
+    assert [seen.strategy_id for seen in found.exits] == [8]
 
 
 def test_parts_are_one_day_and_a_later_part_alone_begins_with_what_held(tmp_path):
