@@ -18,7 +18,7 @@ import pytest
 
 from core.clock import SystemClock
 from core.exits.engine import Engine
-from core.model.events import PositionOpened
+from core.model.events import FeedStateChanged, PositionOpened
 from core.model.exit_levels import Rule
 from core.model.instrument import InstrumentKey, Right, Segment
 from core.model.journal_records import ExitFinished, ExitStarted
@@ -29,7 +29,7 @@ from core.paper.exchange import LocalExchange
 from core.paper.instruments import generate
 from core.paper.options import ExchangeOptions
 from core.price_cache import PriceCache
-from core.recording.facts import LineState, LineWants, RecordingEnded, decode_fact
+from core.recording.facts import LineState, LineWants, QuoteTaken, RecordingEnded, decode_fact
 from core.recording.file_format import Kind
 from core.recording.reader import open_part
 from core.recording.replay_setup import ReplayWish, open_source
@@ -187,6 +187,29 @@ async def test_the_replay_of_a_monitors_own_recording_decides_as_the_monitor_did
     code, out, err = run_script(capsys, *map(str, paths))
     assert (code, err) == (0, "")
     assert f"Recorded decisions: {len(live)}, the replay has {len(live)} of them." in out
+
+
+async def test_stops_that_rest_drove_while_the_feed_was_mute_are_replayed(tmp_path):
+    async with LocalExchange(ExchangeOptions(seed=11, model_step_s=0, pace=15.0)) as exchange:
+        write_random_book(tmp_path / "trades.db", exchange)
+        env = {**environment(exchange.ready_line(), tmp_path), "RECORD_DIR": str(tmp_path / "rec")}
+
+        async def drive(monitor: Monitor) -> None:
+            await until_guarded(monitor, POSITIONS // 2)
+            for step in range(80):
+                if step == 10:
+                    exchange.add_fault({"kind": "feed_silence", "seconds": 60})
+                exchange.step()
+                await asyncio.sleep(0.05)
+            await eventually(lambda: monitor.parts.engine.is_idle)
+
+        await run_monitor(env, [], drive)
+    paths = parts_in(tmp_path / "rec")
+    over_rest = {fact.quote.received_ns for path in paths for fact in facts_of(path, QuoteTaken)}
+    live = decided_live(paths)
+    assert [fact.is_live for path in paths for fact in facts_of(path, FeedStateChanged)] == [True, False]
+    assert {seen.strategy_id: seen.signal for seen in outcome_of(paths).exits} == live
+    assert any(signal.tick_received_ns in over_rest for signal in live.values()), "no stop was driven by REST"
 
 
 async def test_alert_mode_decides_the_same_and_its_recording_says_so(tmp_path):
