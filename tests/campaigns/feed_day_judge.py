@@ -55,7 +55,7 @@ def exits_of(day: Day, ran: Ran) -> dict[int, Done]:
 
 def expected_of(day: Day, ran: Ran) -> dict[int, Exit | None]:
     started_ms = ran.started_ns // 1_000_000
-    return expected_exits(list(day.plans), day.rows(started_ms), day.today, ran.square_off, started_ms)
+    return expected_exits(list(day.plans), day.rows(started_ms), ran.square_off, started_ms)
 
 
 def judge(day: Day, clean: Ran, storm: Ran) -> Verdict:

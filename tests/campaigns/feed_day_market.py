@@ -16,7 +16,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from datetime import date, time, timedelta
+from datetime import date, timedelta
 from itertools import pairwise, zip_longest
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def _chosen(seed: int, day: Day) -> Iterator[Plan]:
         plans = [plan for plan in plans if all(leg.security_id in day.prices for leg in plan.legs)]
         mine = {leg.security_id for plan in plans for leg in plan.legs}
         # The square-off is left out here: its time is real, and it is every INTRADAY position's that is still open then.
-        expected = expected_exits(plans, day.rows(_NOON_MS, mine), day.today, time.min, _NOON_MS)
+        expected = expected_exits(plans, day.rows(_NOON_MS, mine), None, _NOON_MS)
         for plan in plans:
             exit_ = expected[plan.strategy_id]
             if exit_ is None:

@@ -7,20 +7,13 @@ that the legs can never reach gives way to the next source. A row's value is a m
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import time
-from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
-from functools import reduce
-from math import gcd
 
+from tests.oracle.amounts import Amounts, Row, amounts_of, number, of_kind, stored_paise, tree_of
 from tests.oracle.book import SHARES, WHOLE, Greek, Leg, Levels, Underlying
-from tests.oracle.payoff import Bounds, bounds_of
-
-Row = Mapping[str, object]
 
 DIRECTIONAL, NEUTRAL, VOLATILITY, INCOME = (50, 50, 7), (25, 50, 21), (75, 50, 10), (50, 200, 21)
 CATEGORY = {  # target %, stop %, DTE
@@ -41,101 +34,6 @@ TEXTS = {
 NONSENSE = {5_000, 7_500, 8_750}
 """₹50, ₹75, ₹87.50: sentences that the strategy builder could not read (trap 4)."""
 ADJUST = (25, 50)
-
-
-def number(value: object) -> Fraction:
-    """A magnitude; 0 for null."""
-    return Fraction(0) if value in {None, ""} else abs(Fraction(str(value)))
-
-
-def stored_paise(value: object) -> int:
-    return int((Decimal(str(value or 0)) * 100).copy_abs().to_integral_value(rounding=ROUND_HALF_EVEN))
-
-
-@dataclass(frozen=True, slots=True)
-class Amounts:
-    """What the levels of one position are shares of. `factor`: what a stored rupee amount is multiplied with."""
-
-    bounds: Bounds
-    premium: int
-    credit: int
-    factor: Fraction
-
-    def stored(self, value: object) -> int:
-        return round(stored_paise(value) * self.factor)
-
-    def of_profit(self, percent: Fraction | int) -> int:
-        return round((self.bounds.profit or self.premium) * Fraction(percent) / 100)
-
-    def of_loss(self, percent: Fraction | int) -> int:
-        return round((self.bounds.loss or self.premium) * Fraction(percent) / 100)
-
-    def of_row(self, row: Row, *, is_loss: bool = False) -> int:
-        if row["trigger_type"] == "price":
-            return self.stored(row["trigger_value"])
-        share = number(row["trigger_value"])
-        return self.of_loss(share) if is_loss else self.of_profit(share)
-
-
-def amounts_of(legs: Sequence[Leg], rows: Sequence[Row], risk: Row) -> Amounts:
-    bounds = bounds_of(legs)
-    premium = -sum(leg.units * (leg.entry or 0) for leg in legs)
-    options = -sum(leg.units * (leg.entry or 0) for leg in legs if leg.contract.right in {"CE", "PE"})
-    return Amounts(bounds, abs(premium), max(options, 0), _factor(legs, bounds, rows, risk))
-
-
-def _factor(legs: Sequence[Leg], bounds: Bounds, rows: Sequence[Row], risk: Row) -> Fraction:
-    """Per lot, per unit or the whole position: the first that fits the legs' own within 5 %; per lot when nothing tells."""
-    units = reduce(gcd, (abs(leg.units) for leg in legs))
-    lot = max(leg.contract.lot for leg in legs)
-    for stored, own in ((_max_loss(risk), bounds.loss), (_max_profit(rows, risk), bounds.profit)):
-        if stored and own:
-            for factor in (Fraction(units, lot), Fraction(units), Fraction(1)):
-                if 20 * abs(stored * factor - own) <= own:
-                    return factor
-    return Fraction(units, lot)
-
-
-def _max_loss(risk: Row) -> Fraction:
-    """The writer's own max loss in paise, 0 when not told."""
-    if number(risk.get("max_capital_at_risk")):
-        return Fraction(stored_paise(risk["max_capital_at_risk"]))
-    stop = tree_of(risk, "stop_losses", "primary")
-    amount, percent = number(stop.get("loss_amount")), number(stop.get("loss_pct"))
-    return amount * 100 * 100 / percent if amount and percent else Fraction(0)
-
-
-def _max_profit(rows: Sequence[Row], risk: Row) -> Fraction:
-    amount, percent = stored_paise(risk.get("profit_target_primary")), number(risk.get("profit_target_pct"))
-    if amount and percent:
-        return Fraction(amount) * 100 / percent
-    target = tree_of(risk, "profit_targets", "primary")
-    amount_said, percent = number(target.get("target")), number(target.get("target_pct"))
-    if amount_said and percent:
-        return amount_said * 100 * 100 / percent
-    steps = sorted(
-        stored_paise(row["trigger_value"])
-        for row in _of(rows, "profit_target", "scaling")
-        if row["trigger_type"] == "price"
-    )
-    is_even = len(steps) == 3 and all(200 * abs(step - n * steps[0]) <= steps[0] for n, step in enumerate(steps, 1))
-    return Fraction(4 * steps[0]) if is_even else Fraction(0)
-
-
-def tree_of(risk: Row, *path: str) -> Mapping[str, object]:
-    content = json.loads(str(risk.get("exit_conditions") or "{}"))
-    for name in path:
-        content = content.get(name, {})
-    return content
-
-
-def _of(rows: Sequence[Row], kind: str, name: str) -> list[Row]:
-    """The rows of this exit type whose name begins so, and that have a value."""
-    return [
-        row
-        for row in rows
-        if row["exit_type"] == kind and str(row["level_name"]).startswith(name) and number(row["trigger_value"])
-    ]
 
 
 def read_levels(legs: Sequence[Leg], name: str, rows: Sequence[Row], risk: Row, square_off: time | None) -> Levels:
@@ -169,7 +67,7 @@ def _category(name: str) -> tuple[int, int, int]:
 
 
 def _days(rows: Sequence[Row], name: str) -> int:
-    return next((int(number(row["trigger_value"])) for row in _of(rows, "time_exit", name)), 0)
+    return next((int(number(row["trigger_value"])) for row in of_kind(rows, "time_exit", name)), 0)
 
 
 def _tree_days(risk: Row) -> int:
@@ -183,7 +81,7 @@ def _stop(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> int | 
 
 
 def _stops(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> Iterator[int]:
-    for row in _of(rows, "stop_loss", "primary"):
+    for row in of_kind(rows, "stop_loss", "primary"):
         yield amounts.of_row(row, is_loss=True)
     if number(risk.get("strategy_level_stop")):
         yield amounts.of_loss(number(risk["strategy_level_stop"]))
@@ -210,7 +108,7 @@ def _target(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> tupl
 
 def _targets(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> Iterator[tuple[int, int, str]]:
     """Amount, the stored paise that it was read from (0: a share), the action's text."""
-    for row in _of(rows, "profit_target", "primary"):
+    for row in of_kind(rows, "profit_target", "primary"):
         is_stored = row["trigger_type"] == "price"
         yield amounts.of_row(row), stored_paise(row["trigger_value"]) if is_stored else 0, str(row["action"])
     if stored_paise(risk.get("profit_target_primary")):
@@ -243,7 +141,7 @@ def _is_nonsense(amounts: Amounts, amount: int, stored: int) -> bool:
 
 def _trailing(amounts: Amounts, rows: Sequence[Row], risk: Row) -> tuple[int | None, int | None]:
     tree = tree_of(risk, "profit_targets", "trailing")
-    arms = [amounts.of_row(row) for row in _of(rows, "profit_target", "trailing")]
+    arms = [amounts.of_row(row) for row in of_kind(rows, "profit_target", "trailing")]
     if number(risk.get("trailing_stop_activation")):
         arms.append(amounts.stored(risk["trailing_stop_activation"]))
     elif number(risk.get("trailing_stop")):
@@ -263,7 +161,7 @@ def _trailing(amounts: Amounts, rows: Sequence[Row], risk: Row) -> tuple[int | N
 
 def _premium_trailing(amounts: Amounts, rows: Sequence[Row]) -> int | None:
     """Per cent of the net premium, or an amount."""
-    for row in _of(rows, "stop_loss", "premium_trailing"):
+    for row in of_kind(rows, "stop_loss", "premium_trailing"):
         if row["trigger_type"] == "price":
             return amounts.stored(row["trigger_value"])
         return round(amounts.premium * number(row["trigger_value"]) / 100)
@@ -288,7 +186,7 @@ def _lock(amounts: Amounts, rows: Sequence[Row]) -> tuple[tuple[int, int], ...]:
 def _scaling(amounts: Amounts, rows: Sequence[Row]) -> tuple[tuple[int, str], ...]:
     """Rising amounts with rising shares."""
     found = []
-    for row in _of(rows, "profit_target", "scaling"):
+    for row in of_kind(rows, "profit_target", "scaling"):
         action = TEXTS[str(row["action"])]
         stored = stored_paise(row["trigger_value"]) if row["trigger_type"] == "price" else 0
         is_odd = amounts.bounds.is_profit_unlimited and stored in NONSENSE

@@ -161,7 +161,7 @@ async def test_every_exit_of_a_recorded_day_is_the_one_a_slow_calculation_has(
     write_master(recording, book, master)
     write_rows(database, book.plans, recording.day)
     start_ms = book.rows[0].at_ms - BEFORE_FIRST_ROW_S * 1_000
-    expected = expected_exits(book.plans, book.rows, recording.day, SQUARE_OFF, start_ms)
+    expected = expected_exits(book.plans, book.rows, SQUARE_OFF, start_ms)
 
     monkeypatch.setattr(replay, "ROWS_BETWEEN_YIELDS", 1)
     options = ExchangeOptions(
@@ -223,7 +223,7 @@ async def test_every_exit_of_a_recorded_day_is_the_one_a_slow_calculation_has(
 def test_the_book_of_a_recorded_day_asks_every_rule(recording: Recording) -> None:
     book = make_book(recording, SEED)
     start_ms = book.rows[0].at_ms - BEFORE_FIRST_ROW_S * 1_000
-    found = expected_exits(book.plans, book.rows, recording.day, SQUARE_OFF, start_ms)
+    found = expected_exits(book.plans, book.rows, SQUARE_OFF, start_ms)
     rules = Counter(exit_.rule for exit_ in found.values() if exit_ is not None)
     assert len(book.plans) >= 20
     assert all(len(plan.legs) >= 2 for plan in book.plans)

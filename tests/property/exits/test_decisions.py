@@ -1,4 +1,4 @@
-"""The guard behind the cache's band decides like a slow judge that looks at everything on every tick."""
+"""The guard behind the cache's band decides like the oracle's judge, which looks at everything on every tick."""
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -6,8 +6,11 @@ from hypothesis import strategies as st
 from core.model.exit_levels import AmountLevel, ExitLevels, LevelSource, TrailingLevel
 from core.model.market import Quote, mark_of
 from core.position_cache_manager import PositionCacheManager
-from tests.property.exits.oracle import MS, SlowJudge
-from tests.unit.exits.builders import Desk, days, key, leg, position
+from tests.oracle.book import Contract, Leg, Levels, Position
+from tests.oracle.day import most_pressing
+from tests.oracle.judge import Judge
+from tests.oracle.market import Market, Shown
+from tests.unit.exits.builders import EXPIRY, MS, NOON, Desk, days, key, leg, position
 
 ROW = LevelSource.LEVEL_ROW
 ENTRY = 100
@@ -58,7 +61,7 @@ def test_the_guard_behind_the_band_decides_like_the_slow_judge(legs, steps, stop
         theta=days(99) if theta else None,
     )
     desk = Desk(*legs, levels=levels)
-    judge = SlowJudge(legs, stop=stop, arm=arm, distance=distance, target=target, theta=theta)
+    judge = Slow(legs, Levels(stop=stop, arm=arm, distance=distance, target=target, theta=99 if theta else None))
     held = {leg.instrument.key.security_id for leg in legs}
     for security_id, (last, bid, ask, size), gap in steps:
         desk.at += gap
@@ -68,10 +71,39 @@ def test_the_guard_behind_the_band_decides_like_the_slow_judge(legs, steps, stop
             quote = Quote(key(security_id), last, bid, ask, size, size, None, desk.at)
             touched = desk.booked in desk.cache.apply(quote)
             signal, expected = desk.guard.on_quote(quote) if touched else None, judge.on_quote(quote)
-        found = None if signal is None else signal.rule.value
-        assert found == expected
-        assert desk.guard.peak == judge.peak
-        event(f"fired {found}")
+        assert (signal and (signal.rule.value, signal.threshold, signal.observed)) == expected
+        if desk.guard.armed:
+            assert desk.guard.peak == judge.peak
+        event(f"fired {expected and expected[0]}")
+
+
+class Slow:
+    """The oracle's judge of one position, asked at every quote and every time told. It goes on after it has fired."""
+
+    def __init__(self, legs, levels):
+        held = tuple(
+            Leg(i, Contract(str(each.instrument.key), "NIFTY", "CE", 0, EXPIRY, 75), each.units, each.entry)
+            for i, each in enumerate(legs)
+        )
+        self.market = Market(session_open=True)
+        self.inner = Judge(Position(1, held, levels), self.market)
+        self.inner.tell_day(NOON)
+
+    @property
+    def peak(self):
+        return self.inner.peak
+
+    def on_quote(self, quote):
+        self.market.take(Shown(quote.received_ns // MS, str(quote.key), *quote[1:7]))
+        self.inner.weigh()
+        return self.judge(quote.received_ns, str(quote.key))
+
+    def judge(self, at_ns, ticked=None):
+        found = self.inner.by_price(at_ns // MS, ticked)
+        if not found:
+            return None
+        signal = most_pressing(found)
+        return signal.rule, signal.threshold, signal.observed
 
 
 @given(legs_of, st.lists(st.tuples(st.integers(1, 3), books()), max_size=60), st.integers(-500, 500))

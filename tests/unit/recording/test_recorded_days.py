@@ -35,7 +35,7 @@ def test_every_exit_of_a_recorded_day_is_the_one_a_slow_calculation_has(recordin
     # Silence is not in the calculation.
     found = replay(capsys, monkeypatch, tmp_path, recording, book, "--stale-after", "86400")
     start_ms = book.rows[0].at_ms
-    expected = expected_exits(book.plans, book.rows, recording.day, SQUARE_OFF, start_ms)
+    expected = expected_exits(book.plans, book.rows, SQUARE_OFF, start_ms)
     assert {
         seen["strategy_id"]: (seen["rule"], seen["threshold"], seen["observed"], seen["time"])
         for seen in found["exits"]

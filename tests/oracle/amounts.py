@@ -1,0 +1,111 @@
+"""What the levels of one position are shares of, and how stored rupees are scaled to it. Imports nothing of the monitor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
+from functools import reduce
+from math import gcd
+
+from tests.oracle.book import Leg
+from tests.oracle.payoff import Bounds, bounds_of
+
+Row = Mapping[str, object]
+
+
+def number(value: object) -> Fraction:
+    """A magnitude; 0 for null."""
+    return Fraction(0) if value in {None, ""} else abs(Fraction(str(value)))
+
+
+def stored_paise(value: object) -> int:
+    return int((Decimal(str(value or 0)) * 100).copy_abs().to_integral_value(rounding=ROUND_HALF_EVEN))
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What the levels of one position are shares of. `factor`: what a stored rupee amount is multiplied with."""
+
+    bounds: Bounds
+    premium: int
+    credit: int
+    factor: Fraction
+
+    def stored(self, value: object) -> int:
+        return round(stored_paise(value) * self.factor)
+
+    def of_profit(self, percent: Fraction | int) -> int:
+        return round((self.bounds.profit or self.premium) * Fraction(percent) / 100)
+
+    def of_loss(self, percent: Fraction | int) -> int:
+        return round((self.bounds.loss or self.premium) * Fraction(percent) / 100)
+
+    def of_row(self, row: Row, *, is_loss: bool = False) -> int:
+        if row["trigger_type"] == "price":
+            return self.stored(row["trigger_value"])
+        share = number(row["trigger_value"])
+        return self.of_loss(share) if is_loss else self.of_profit(share)
+
+
+def amounts_of(legs: Sequence[Leg], rows: Sequence[Row], risk: Row) -> Amounts:
+    bounds = bounds_of(legs)
+    premium = -sum(leg.units * (leg.entry or 0) for leg in legs)
+    options = -sum(leg.units * (leg.entry or 0) for leg in legs if leg.contract.right in {"CE", "PE"})
+    return Amounts(bounds, abs(premium), max(options, 0), _factor(legs, bounds, rows, risk))
+
+
+def _factor(legs: Sequence[Leg], bounds: Bounds, rows: Sequence[Row], risk: Row) -> Fraction:
+    """Per lot, per unit or the whole position: the first that fits the legs' own within 5 %; per lot when nothing tells."""
+    units = reduce(gcd, (abs(leg.units) for leg in legs))
+    lot = max(leg.contract.lot for leg in legs)
+    for stored, own in ((_max_loss(risk), bounds.loss), (_max_profit(rows, risk), bounds.profit)):
+        if stored and own:
+            for factor in (Fraction(units, lot), Fraction(units), Fraction(1)):
+                if 20 * abs(stored * factor - own) <= own:
+                    return factor
+    return Fraction(units, lot)
+
+
+def _max_loss(risk: Row) -> Fraction:
+    """The writer's own max loss in paise, 0 when not told."""
+    if number(risk.get("max_capital_at_risk")):
+        return Fraction(stored_paise(risk["max_capital_at_risk"]))
+    stop = tree_of(risk, "stop_losses", "primary")
+    amount, percent = number(stop.get("loss_amount")), number(stop.get("loss_pct"))
+    return amount * 100 * 100 / percent if amount and percent else Fraction(0)
+
+
+def _max_profit(rows: Sequence[Row], risk: Row) -> Fraction:
+    amount, percent = stored_paise(risk.get("profit_target_primary")), number(risk.get("profit_target_pct"))
+    if amount and percent:
+        return Fraction(amount) * 100 / percent
+    target = tree_of(risk, "profit_targets", "primary")
+    amount_said, percent = number(target.get("target")), number(target.get("target_pct"))
+    if amount_said and percent:
+        return amount_said * 100 * 100 / percent
+    steps = sorted(
+        stored_paise(row["trigger_value"])
+        for row in of_kind(rows, "profit_target", "scaling")
+        if row["trigger_type"] == "price"
+    )
+    is_even = len(steps) == 3 and all(200 * abs(step - n * steps[0]) <= steps[0] for n, step in enumerate(steps, 1))
+    return Fraction(4 * steps[0]) if is_even else Fraction(0)
+
+
+def tree_of(risk: Row, *path: str) -> Mapping[str, object]:
+    content = json.loads(str(risk.get("exit_conditions") or "{}"))
+    for name in path:
+        content = content.get(name, {})
+    return content
+
+
+def of_kind(rows: Sequence[Row], kind: str, name: str) -> list[Row]:
+    """The rows of this exit type whose name begins so, and that have a value."""
+    return [
+        row
+        for row in rows
+        if row["exit_type"] == kind and str(row["level_name"]).startswith(name) and number(row["trigger_value"])
+    ]
