@@ -158,7 +158,7 @@ def _state(line: Threshold, sighting: Sighting, hindrance: str, distance: int | 
 def _is_fired(line: Threshold, signal: Signal | None) -> bool:
     if signal is None or signal.rule is not line.rule or signal.level != line.name:
         return False
-    return line.threshold is None or signal.threshold == line.threshold
+    return signal.threshold == line.threshold
 
 
 def _away(line: Threshold, distance: int | None) -> str:

@@ -71,7 +71,7 @@ def greek_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
 
 def own_rule_lines(facts: RuleFacts, around: Around) -> Iterator[Threshold]:
     for name in facts.levels.own_rules:
-        resting = around.resting.get(name, "")
+        resting = around.resting.get(name)
         yield Threshold(
             Rule.OWN_RULE,
             f"the own rule {name} asks for it",

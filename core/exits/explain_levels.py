@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Lines = Callable[[RuleFacts, Around], Iterator[Threshold]]
 
+LINE: Final = "{line}"
 NO_DAYS: Final = "no leg expires, or the date is not known yet"
 _PRICED: Final = {rule.rule: rule for rule in PRICE_RULES}
 _PLACES: Final = {rule: place for place, rule in enumerate(Rule)}
@@ -40,9 +41,11 @@ def list_thresholds(facts: RuleFacts, around: Around = NOTHING_AROUND) -> tuple[
 
 
 def _priced(rule: Rule, text: str, level: Sourced, facts: RuleFacts, waits: str = "") -> Threshold:
-    """A line of P&L; where it is, and what it closes, are the rule's own."""
+    """A line of P&L; where it is (also where the text says LINE), and what it closes, are the rule's own."""
     priced = _PRICED[rule]
     pnl = priced.line(facts)
+    if pnl is not None:
+        text = text.replace(LINE, rupees_text(pnl))
     return Threshold(
         rule,
         text,
@@ -59,7 +62,7 @@ def _priced(rule: Rule, text: str, level: Sourced, facts: RuleFacts, waits: str 
 def _stop(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
     stop = facts.levels.stop
     if stop is not None:
-        yield _priced(Rule.STOP_LOSS, f"P&L ≤ {rupees_text(-stop.amount)}", stop, facts)
+        yield _priced(Rule.STOP_LOSS, f"P&L ≤ {LINE}", stop, facts)
 
 
 def _trailing(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
@@ -68,7 +71,7 @@ def _trailing(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
         return
     percent = trailing.percent_of_peak
     if line is not None:
-        text = f"P&L ≤ {rupees_text(line)}{price_lines.trailing_detail(facts)}"
+        text = f"P&L ≤ {LINE}{price_lines.trailing_detail(facts)}"
         yield _priced(Rule.TRAILING_STOP, text, trailing, facts)
         return
     distance = rupees_text(trailing.distance) if percent is None else f"{percent:g} % of it"
@@ -79,10 +82,9 @@ def _trailing(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
 
 
 def _premium(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
-    level, line = facts.levels.premium_trailing, price_lines.premium_line(facts)
-    if level is not None and line is not None:
-        text = f"P&L ≤ {rupees_text(line)}{price_lines.premium_detail(facts)}"
-        yield _priced(Rule.PREMIUM_TRAILING, text, level, facts)
+    level = facts.levels.premium_trailing
+    if level is not None:
+        yield _priced(Rule.PREMIUM_TRAILING, f"P&L ≤ {LINE}{price_lines.premium_detail(facts)}", level, facts)
 
 
 def _lock(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
@@ -91,7 +93,7 @@ def _lock(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
     if lock is None:
         return
     if line is not None:
-        text = f"P&L ≤ {rupees_text(line)}{price_lines.lock_detail(facts)}"
+        text = f"P&L ≤ {LINE}{price_lines.lock_detail(facts)}"
         yield _priced(Rule.LOCK_PROFIT, text, lock, facts)
     for step in lock.steps:
         if facts.peak is None or facts.peak < step.trigger:
@@ -139,7 +141,7 @@ def _adjustment(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
 def _target(facts: RuleFacts, _: Around) -> Iterator[Threshold]:
     target = facts.levels.target
     if target is not None:
-        yield _priced(Rule.PROFIT_TARGET, f"P&L ≥ {rupees_text(target.amount)}", target, facts)
+        yield _priced(Rule.PROFIT_TARGET, f"P&L ≥ {LINE}", target, facts)
 
 
 def _scaling(facts: RuleFacts, _: Around) -> Iterator[Threshold]:

@@ -177,10 +177,30 @@ def test_the_other_limits_of_a_scope_whose_limit_fired_rest():
         LimitState(Scope.ACCOUNT, "", LimitKind.MAX_LOSS, -100, -50, -60, NOON, LimitKind.DAILY_LOSS, ""),
         LimitState(Scope.PORTFOLIO, "", LimitKind.MAX_PROFIT, 100, None, -60, None, None, "no price of X"),
     )
-    first, second = limit_lines(states, None)
+    first, second = limit_lines(states, -40)
     assert (
         first.waits
         == "the daily loss limit of its scope fired at 20 Nov 12:00:00 IST: what is open in it is closed at once"
     )
     assert (first.pnl, first.now) == (None, "account ₹-0.50, of the day ₹-0.60")
     assert (second.waits, second.rule) == ("no price of X", Rule.PORTFOLIO_LIMIT)
+
+
+def test_a_daily_limit_is_compared_with_the_day_and_the_others_with_what_is_open():
+    def of(kind, limit, **changed):
+        state = LimitState(Scope.ACCOUNT, "", kind, limit, -500, -300, None, None, "")
+        return limit_lines((state._replace(**changed),), changed.pop("pnl", -200))[0]
+
+    daily, loss, profit = (
+        of(LimitKind.DAILY_LOSS, -1_000),
+        of(LimitKind.MAX_LOSS, -1_000),
+        of(LimitKind.MAX_PROFIT, 1_000),
+    )
+    assert (daily.observed, daily.pnl) == (-300, -900)
+    assert (loss.observed, loss.pnl) == (-500, -700)
+    assert (profit.observed, profit.pnl, profit.is_above) == (-500, 1_300, True)
+    assert of(LimitKind.MAX_LOSS, -1_000, open_pnl=None).pnl is None
+    blind = of(LimitKind.MAX_LOSS, -1_000, blind="no price of X")
+    assert (blind.pnl, blind.waits) == (None, "no price of X")
+    (unpriced,) = limit_lines((LimitState(Scope.ACCOUNT, "", LimitKind.MAX_LOSS, -1, -5, -3, None, None, ""),), None)
+    assert unpriced.pnl is None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import time
+from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.exits.breach import Wait
@@ -18,9 +19,10 @@ from core.exits.own_signals import operator_signal
 from core.exits.quote_check import is_clean
 from core.model.exit_levels import Action, ClockLevel, ExitLevels, LevelSource, Rule, Urgency
 from core.model.market import QuoteSource
+from core.model.money import rupees_text
 from core.model.session_time import NS_PER_S
 from core.model.signals import Signal
-from core.model.special_levels import AdjustmentLevel, GreekKind, GreekLevel, UnderlyingLevel
+from core.model.special_levels import AdjustmentLevel, GreekKind, GreekLevel, ScalingLevel, UnderlyingLevel
 from tests.unit.exits.builders import MS, ROW, Desk, S, amount, days, leg, quote, trailing
 
 ONE = (leg(1, 75, 100),)
@@ -50,6 +52,53 @@ prices = st.one_of(st.none(), st.integers(-50, 30_000))
 def test_a_quote_is_called_suspect_exactly_when_it_is_not_clean(last, bid, ask, before, age, tick):
     seen = quote(1, 1)._replace(last=last, bid=bid, ask=ask)
     assert (why_suspect(seen, before, age, tick) == "") is is_clean(seen, before, age, tick)
+
+
+def first_fault(last, bid, ask, before, age, tick):
+    """The first check of exit_rules 2 that fails, worked out in ticks and fractions."""
+    if bid is None or bid <= 0:
+        return "no bid"
+    if ask is None:
+        return "no ask"
+    if ask < bid:
+        return "crossed book"
+    if any(Fraction(price, tick).denominator != 1 for price in (last, bid, ask)):
+        return f"{rupees_text(next(price for price in (last, bid, ask) if price % tick))} is not on"
+    spread, middle = Fraction(ask - bid, tick), Fraction(ask + bid, 2)
+    if spread > 5 and Fraction(ask - bid) / middle > Fraction(1, 10):
+        return "wide book"
+    if last < bid - tick or last > ask + tick:
+        return "last "
+    mark = sorted((bid, last, ask))[1]
+    if before is not None and age < NS_PER_S and Fraction(abs(mark - before), before) >= Fraction(1, 5):
+        return f"jump from {rupees_text(before)} to {rupees_text(mark)}"
+    return ""
+
+
+@st.composite
+def quotes(draw):
+    """Around every boundary: a tick more or less of the spread, of the last price and of the jump."""
+    tick = draw(st.sampled_from([5, 10]))
+    bid = tick * draw(st.integers(1, 120))
+    spread = draw(st.one_of(st.integers(-1, 7), st.integers(bid // (10 * tick) - 1, bid // (10 * tick) + 2)))
+    ask = bid + tick * spread
+    last = draw(st.sampled_from([bid, ask])) + tick * draw(st.integers(-2, 2)) + draw(st.sampled_from([0, 0, 0, 1]))
+    near = draw(st.integers(-2, 2))
+    before = draw(st.sampled_from([None, max(bid * 5 // 6 + near, 1), max(ask * 5 // 4 + near, 1), bid]))
+    age = draw(st.sampled_from([0, NS_PER_S - 1, NS_PER_S]))
+    shown = draw(st.sampled_from([(bid, ask)] * 8 + [(None, ask), (bid, None), (0, ask), (1, ask), (-tick, ask)]))
+    return max(last, 1), *shown, before, age, tick
+
+
+@given(drawn=quotes())
+@settings(max_examples=600)
+def test_the_first_check_that_fails_is_the_one_that_is_named(drawn):
+    last, bid, ask, before, age, tick = drawn
+    seen = quote(1, 1)._replace(last=last, bid=bid, ask=ask)
+    found = why_suspect(seen, before, age, tick)
+    expected = first_fault(*drawn)
+    assert found.startswith(expected)
+    assert bool(found) is bool(expected)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +179,50 @@ def test_what_fired_is_marked_and_what_would_have_is_named():
     assert [each.state for each in found.rules].count(State.FIRED) == 1
 
 
+def test_two_rules_at_one_line_are_told_apart():
+    desk = Desk(*ONE, levels=ExitLevels(stop=amount(3_000), premium_trailing=amount(3_000)))
+    signal = desk.tick(1, 60)
+    found = compared(desk, signal)
+    assert rule(found, Rule.STOP_LOSS).state is State.FIRED
+    assert rule(found, Rule.PREMIUM_TRAILING).state is State.BREACHED
+
+
+def test_each_line_has_its_own_breach():
+    """Far below its band a warning is not breached, though the stop is."""
+    levels = ExitLevels(stop=amount(3_000), adjustment=AdjustmentLevel(50_000, 100_000, ROW))
+    desk = Desk(*ONE, levels=levels)
+    desk.tick(1, 60, book=False)
+    found = compared(desk)
+    assert rule(found, Rule.STOP_LOSS).state is State.BREACHED
+    assert (rule(found, Rule.ADJUSTMENT).state, rule(found, Rule.ADJUSTMENT).why) == (State.NOTHING, "below the band")
+
+
+def test_a_scaling_level_that_is_not_reached_is_not_breached_with_the_one_that_is():
+    levels = ExitLevels(
+        scaling=(ScalingLevel(100_000, Action.CLOSE_25, ROW), ScalingLevel(300_001, Action.CLOSE_50, ROW))
+    )
+    desk = Desk(*ONE, levels=levels)
+    desk.tick(1, 140, book=False)
+    low, high = compared(desk).rules
+    assert (low.state, low.distance, low.why) == (State.BREACHED, -200_000, "waits for a clean quote (0 ms)")
+    assert (high.state, high.distance, high.why) == (State.NOTHING, 1, "₹0.01 away")
+
+
+def test_a_limit_that_no_line_stands_for_keeps_its_numbers():
+    desk = Desk(*ONE, levels=STOP)
+    desk.tick(1, 100)
+    signal = Signal(1, Rule.ACCOUNT_LIMIT, Action.CLOSE_POSITION, Urgency.HIGH, -100, -250, 0, "latched", desk.at)
+    first, *_ = compared(desk, signal).rules
+    assert (first.threshold.threshold, first.observed, first.distance) == (-100, -250, None)
+    assert (first.threshold.action, first.why) == (Action.CLOSE_POSITION, "")
+
+
+def test_a_crossed_book_has_no_best_side():
+    desk = Desk(*ONE, levels=STOP)
+    desk.tick(1, 100, bid=100.10, ask=100.05)
+    assert compared(desk).best_pnl is None
+
+
 def test_a_signal_without_a_level_stands_by_itself():
     desk = Desk(*ONE, levels=STOP)
     desk.tick(1, 100)
@@ -168,12 +261,13 @@ def test_a_greek_says_its_measure_and_a_limit_stands_with_the_rest():
     desk = Desk(*ONE, levels=levels)
     desk.tick(1, 100)
     limit = Threshold(
-        Rule.STRATEGY_LIMIT, "P&L ≤ ₹-10.00", None, LevelSource.SETTING, threshold=-1_000, observed=500, now="₹5.00"
+        Rule.STRATEGY_LIMIT, "P&L ≤ ₹-10.00", -1_500, LevelSource.SETTING, threshold=-1_000, observed=500, now="₹5.00"
     )
     around = Around(greeks={levels.greeks[0]: Measured(4_200, "0.42")}, limits=(limit,))
     found = compared(desk, around=around)
     assert (rule(found, Rule.GREEKS).distance, rule(found, Rule.GREEKS).why) == (3_800, "0.42")
-    assert rule(found, Rule.STRATEGY_LIMIT).distance == 1_500
+    limited = rule(found, Rule.STRATEGY_LIMIT)
+    assert (limited.observed, limited.distance, limited.why) == (500, 1_500, "₹5.00, ₹15.00 away")
 
 
 def test_beyond_a_level_that_does_not_fire():
@@ -193,6 +287,7 @@ def test_beyond_a_level_that_does_not_fire():
     [
         ({"session_open": False}, "the market is closed"),
         ({"session_open": None}, "whether the market is open is not known"),
+        ({"session_open": False, "feed_live": False}, "the market is closed"),
         ({"feed_live": False}, "no fresh price for NSE_FNO:1 for 7 s"),
     ],
 )
@@ -217,8 +312,12 @@ def test_a_leg_without_a_quote_and_one_out_of_a_backlog():
     assert (first.age_ns, first.suspect, first.seen.quote) == (None, "no quote yet", None)
     assert second.suspect == ""
     desk.cache.backlog.begin(desk.at + MS, 2 * S)
-    _, second = compared(desk).legs
+    desk.tick(1, 100, after=MS)
+    desk.at += 3 * MS
+    first, second = compared(desk).legs
     assert second.suspect.startswith("read after a standstill")
+    assert (second.seen.quote.last, second.age_ns) == (50_00, 4 * MS)
+    assert first.age_ns == 3 * MS
     assert compared(desk).best_pnl is None
 
 

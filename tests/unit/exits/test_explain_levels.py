@@ -1,6 +1,6 @@
 """The lines of a plan: every level has one, and its P&L is the rule's own."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import time
 
 import pytest
@@ -57,6 +57,54 @@ def test_no_level_is_forgotten():
     assert {line.rule for line in list_thresholds(RuleFacts(EVERYTHING))} == set(Rule) - NEVER_IN_FORCE - LIMITS
     assert list_thresholds(RuleFacts(ExitLevels())) == ()
     assert GREEK_WORDS.keys() == set(GreekKind)
+
+
+def noted(levels):
+    """The same levels, each with a note of its own field, from a source of their own."""
+    changed = {}
+    for field in LINES_OF:
+        found = getattr(levels, field)
+        mark = {"note": f"how {field} was read", "source": LevelSource.OPERATOR}
+        if field == "own_rules":
+            continue
+        changed[field] = (
+            tuple(replace(each, **mark) for each in found) if isinstance(found, tuple) else replace(found, **mark)
+        )
+    return replace(levels, **changed)
+
+
+@pytest.mark.parametrize("peak", [None, 100_000])
+def test_every_line_says_where_its_level_comes_from_and_how_it_was_read(peak):
+    levels = noted(EVERYTHING)
+    for field, lines_of in LINES_OF.items():
+        found = list(lines_of(RuleFacts(levels, peak=peak, days=4), Around()))
+        assert found
+        for line in found:
+            if field == "own_rules":
+                assert (line.source, line.note, line.pnl) == (LevelSource.PROFILE, "", None)
+                continue
+            assert (line.source, line.note) == (LevelSource.OPERATOR, f"how {field} was read")
+            assert isinstance(line.level, str)
+            assert line.pnl is None or isinstance(line.pnl, int)
+            assert isinstance(line.action, Action)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (GreekKind.DELTA, "|delta| per unit of the largest leg ≥ 0.8"),
+        (GreekKind.GAMMA, "|gamma| ≥ 0.8 × its reference"),
+        (GreekKind.THETA, "decay of one day ≥ 0.8 % of the value"),
+        (GreekKind.VEGA, "|vega| of one point ≥ 0.8 % of |net premium|"),
+        (GreekKind.IV_DOWN, "volatility 0.8 % or more below its reference"),
+        (GreekKind.IV_UP, "volatility 0.8 % or more above its reference"),
+        (GreekKind.IV_BELOW, "volatility ≤ 0.8 %"),
+        (GreekKind.IV_ABOVE, "volatility ≥ 0.8 %"),
+    ],
+)
+def test_each_greek_in_words(kind, text):
+    (line,) = [line for line in lines(Rule.GREEKS) if line.name == kind.value]
+    assert (line.level, line.is_above) == (text, kind is not GreekKind.IV_BELOW)
 
 
 def test_limits_of_the_scopes_stand_among_the_others_by_their_precedence():
@@ -181,6 +229,7 @@ def test_calendar_and_clock():
     assert (dte.now, dte.waits) == ("", NO_DAYS)
     (held,) = lines(Rule.LONGEST_HOLDING, held_days=1)
     assert (held.level, held.now, held.observed) == ("held for ≥ 45 days", "held for 1 day", 1)
+    assert (held.is_above, dte.is_above) == (True, False)
     (held,) = lines(Rule.LONGEST_HOLDING)
     assert held.waits == "when it was opened is not known"
     (clock,) = lines(Rule.SQUARE_OFF, ist_time=time(12, 0, 1), is_trading_day=True)
