@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from core.exits import scope_words as words
@@ -10,7 +11,7 @@ from core.model.commands import Alert, Severity
 from core.model.session_time import NS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from core.exits.scope_belief import Member
     from core.exits.scope_pool import Pool
@@ -20,20 +21,16 @@ if TYPE_CHECKING:
 TELL_AFTER_NS: Final = 5 * NS_PER_S
 """So long a sum may be unknown before a person is called: at a start every first price is on its way."""
 TOLD_ONE_BY_ONE: Final = 3
-_SWEEP_AT_LEAST: Final = 256
+_SHARE_AT_LEAST: Final = 256
 
 
-class Sweep:
-    """A share of many at each beat: all of them within four."""
-
-    def __init__(self) -> None:
-        self._from = 0
-
-    def next_of(self, members: Mapping[int, Member]) -> Sequence[Member]:
-        size = max(_SWEEP_AT_LEAST, len(members) // 4 + 1)
-        start = self._from if self._from < len(members) else 0
-        self._from = start + size
-        return tuple(members.values())[start : start + size]
+def next_share(queue: dict[int, Member]) -> Sequence[Member]:
+    """A share of many at each beat: all of them within four. Each comes again after all others."""
+    those = tuple(islice(queue.values(), max(_SHARE_AT_LEAST, len(queue) // 4 + 1)))
+    for member in those:
+        del queue[member.strategy_id]
+        queue[member.strategy_id] = member
+    return those
 
 
 class ScopeBlindness:
@@ -42,13 +39,12 @@ class ScopeBlindness:
     def __init__(self, say: Callable[[Command], None]) -> None:
         self.doubtful: dict[int, Member] = {}
         self._say = say
-        self._sweep = Sweep()
         self._since_ns: dict[Pool, int] = {}
         self._told: set[Pool] = set()
 
-    def look(self, everybody: Mapping[int, Member], at_ns: int, *, feed_live: bool) -> None:
+    def look(self, everybody: dict[int, Member], at_ns: int, *, feed_live: bool) -> None:
         """Without a live feed prices grow old without being doubted one by one: then everybody is looked at."""
-        for member in self._sweep.next_of(self.doubtful if feed_live else everybody):
+        for member in next_share(self.doubtful if feed_live else everybody):
             self.look_at(member, at_ns)
 
     def look_at(self, member: Member, at_ns: int) -> None:

@@ -30,7 +30,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from core.exits import scope_words as words
-from core.exits.scope_blindness import ScopeBlindness, Sweep
+from core.exits.scope_blindness import ScopeBlindness, next_share
 from core.exits.scope_day import ScopeDay
 from core.exits.scope_ledger import LimitLedger
 from core.exits.scope_lines import lines_of
@@ -80,7 +80,6 @@ class ScopeLimits:
         self._roster = Roster(limits, cache, settings, self._ledger, desk, self._watch)
         self._day = ScopeDay(limits, self._ledger, self._roster, desk, memory_of)
         self._blindness = ScopeBlindness(desk.say)
-        self._base_sweep = Sweep()
         self._outside: dict[Pool, None] = {}
 
     @property
@@ -227,7 +226,7 @@ class ScopeLimits:
                 self._blindness.note(pool, at_ns)
 
     def _find_bases(self, at_ns: int) -> None:
-        for member in self._base_sweep.next_of(self._roster.unbased):
+        for member in next_share(self._roster.unbased):
             if self._roster.find_base(member, at_ns):
                 self.news.add(member.strategy_id)
                 self._look_later(member.pools)

@@ -89,23 +89,22 @@ class Roster:
         member.day, member.day_base = memory.day, memory.day_base
         before = self._taken(position.strategy_id)
         if before is not None:
-            is_edited = before.guard is not None and before.booked.position.legs != position.legs
-            if is_edited or memory.day != self._ledger.day:
-                # Rows that are edited change nothing of what the day has brought until then.
-                member.carried, member.day = before.change, None
+            member.carried = before.change
+            if before.guard is not None and before.booked.position.legs != position.legs:
+                # Rows that are edited change nothing of what the day has brought until then, whatever they were before.
+                member.day = None
         self.members[member.strategy_id] = member
         self._want_base(member)
         for pool in member.pools:
             pool.add(member)
         return member
 
-    def leave(self, strategy_id: int) -> Member | None:
+    def leave(self, strategy_id: int) -> None:
         """Count a position out that is not guarded any more."""
         member = self.members.pop(strategy_id, None)
         if member is not None:
             self._drop(member)
             self.left[strategy_id] = member
-        return member
 
     def settle(self) -> list[Over]:
         """Find out what became of those that left: those with an exit under way count until it is over."""

@@ -12,14 +12,18 @@ from core.model.journal_records import (
     AttemptObserved,
     AttemptPrepared,
     AttemptRefused,
+    DayCounted,
     ExitFinished,
     ExitHalted,
     ExitStarted,
+    LimitReset,
+    LimitTripped,
     RowsWritten,
 )
 from core.model.orders import OrderIntent, OrderStatus, Side
 from core.model.position import HoldingKey, Leg, Position, Product
 from core.model.signals import ExitRecord, Latency, LegExecution, Mode, Signal
+from core.model.special_levels import LimitKind, Scope
 
 KEY = InstrumentKey(Segment.NSE_FNO, 49081)
 HOLDING = HoldingKey(KEY, Product.MARGIN)
@@ -102,6 +106,9 @@ any_record = st.one_of(
     st.builds(ExitHalted, text, text),
     st.builds(ExitFinished, text, exit_records),
     st.builds(RowsWritten, text),
+    st.builds(LimitTripped, st.sampled_from(Scope), text, st.sampled_from(LimitKind), integers, integers, integers),
+    st.builds(LimitReset, st.sampled_from(Scope), text, integers, integers),
+    st.builds(DayCounted, text, integers, text, maybe, integers),
 )
 
 

@@ -16,9 +16,10 @@ from core.exit_journal import KEPT_NS, REMEMBERED_NS, ExitJournal
 from core.journal_codec import encode
 from core.model.errors import StoreError, TransportError
 from core.model.exit_levels import Action, Rule
-from core.model.journal_records import ExitFinished, ExitHalted, RowsWritten
+from core.model.journal_records import DayCounted, ExitFinished, ExitHalted, LimitReset, LimitTripped, RowsWritten
 from core.model.memory import PositionMemory, ToldLevel
 from core.model.signals import ExitRecord, Latency, Mode
+from core.model.special_levels import LimitKind, Scope
 from tests.unit.journal.records import any_record, observed, prepared, started
 
 
@@ -150,6 +151,32 @@ async def test_an_exit_of_a_share_is_kept_as_long_as_its_row_may_be_open(path):
         await journal.write([started("half", 1), ExitFinished("half", share), RowsWritten("half")])
     clock.now += 10 * KEPT_NS
     assert [record.exit_id for record in await replayed(path, clock=clock)] == ["half"] * 3
+
+
+async def test_what_limits_remember_is_a_matter_of_days(path):
+    clock = ManualClock()
+    limits = [
+        LimitTripped(Scope.PORTFOLIO, "", LimitKind.MAX_LOSS, -1, -2, clock.now),
+        DayCounted("gone", 42, "NIFTY", None, clock.now),
+        LimitReset(Scope.PORTFOLIO, "", -2, clock.now),
+    ]
+    async with opened(path, clock=clock) as (journal, _):
+        await journal.write([started("open", 1), *limits])
+    clock.now += KEPT_NS
+    assert await replayed(path, clock=clock) == (started("open", 1), *limits)
+    clock.now += 1
+    assert await replayed(path, clock=clock) == (started("open", 1),)
+
+
+async def test_a_damaged_record_of_a_limit_keeps_nobody_from_starting_and_is_said_aloud(path, caplog):
+    async with opened(path) as (journal, _):
+        await journal.write([started(), LimitTripped(Scope.PORTFOLIO, "", LimitKind.MAX_LOSS, -1, -2, 3)])
+        await journal.write([DayCounted("", 42, "NIFTY", 5, 3)])
+    edit(path, "UPDATE exit_records SET crc = crc + 1 WHERE seq > 1")
+    assert await replayed(path) == (started(),)
+    aloud = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert ["a damaged LimitTripped was cut off" in text for text in aloud] == [True, False]
+    assert await replayed(path) == (started(),), "said once"
 
 
 async def test_generations_are_the_highest_of_each_strategy(path):

@@ -1,0 +1,133 @@
+"""An operator's wish to reset limits, and its answer, in the state directory."""
+
+import json
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from core import limit_requests
+from core.exits.desk_settings import DeskSettings
+from core.exits.engine import Engine
+from core.exits.guard_settings import GuardSettings
+from core.exits.judges import RuleSetup
+from core.house_keeping import HouseKeeping
+from core.limit_requests import ANSWER_NAME, REQUEST_NAME, ResetRequest, answer, ask, read_request, take_answer, waits
+from core.model import events as ev
+from core.model.journal_records import LimitTripped
+from core.model.signals import Mode
+from core.model.special_levels import LimitKind, Scope, ScopeLimit
+from core.options import parse
+from core.position_cache_manager import PositionCacheManager
+
+WISHES = [ResetRequest(), ResetRequest(Scope.PORTFOLIO), ResetRequest(Scope.UNDERLYING, "NIFTY")]
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_a_wish_comes_across_and_is_answered(tmp_path, wish):
+    folder = tmp_path / "new"
+    ask(folder, wish)
+    assert waits(folder)
+    assert read_request(folder) == wish
+    answer(folder, ["done", "₹0.00"])
+    assert not waits(folder)
+    assert take_answer(folder) == ("done", "₹0.00")
+    assert take_answer(folder) is None
+    assert list(folder.iterdir()) == []
+
+
+def test_both_files_are_their_owners_only(tmp_path):
+    ask(tmp_path, ResetRequest())
+    assert (tmp_path / REQUEST_NAME).stat().st_mode & 0o777 == 0o600
+    answer(tmp_path, [])
+    assert (tmp_path / ANSWER_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_wish_replaces_the_one_before_and_its_answer(tmp_path):
+    ask(tmp_path, WISHES[1])
+    answer(tmp_path, ["old"])
+    ask(tmp_path, WISHES[1])
+    ask(tmp_path, WISHES[2])
+    assert read_request(tmp_path) == WISHES[2]
+    assert take_answer(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"scope": "world", "name": ""}', '{"scope": null}', '{"scope": 5, "name": ""}']
+)
+def test_what_is_no_wish_is_none(tmp_path, text):
+    (tmp_path / REQUEST_NAME).write_text(text)
+    assert read_request(tmp_path) is None
+
+
+def test_no_other_file_is_read_through_a_link(tmp_path):
+    (tmp_path / "secret").write_text('{"scope": null, "name": ""}')
+    (tmp_path / REQUEST_NAME).symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match="symbolic links"):
+        read_request(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{}", "x"])
+def test_an_answer_that_is_none_says_nothing(tmp_path, text):
+    (tmp_path / ANSWER_NAME).write_text(text)
+    assert take_answer(tmp_path) == ()
+
+
+class TestMonitor:
+    def house(self, folder: Path, *limits, options=("--execute",)):
+        engine = Engine(PositionCacheManager(), GuardSettings(), DeskSettings(), Mode.LIVE, RuleSetup(limits=limits))
+        engine.begin_at(1_795_156_200 * 10**9)
+        trip = LimitTripped(Scope.PORTFOLIO, "", LimitKind.MAX_LOSS, -100, -200, engine.desk.utc_ns)
+        engine.desk.limit_records.append(trip)
+        parts = SimpleNamespace(engine=engine, settings=SimpleNamespace(state_dir=folder), options=parse(list(options)))
+        return HouseKeeping(parts, lambda _: None, 0), engine  # type: ignore[arg-type]
+
+    def test_it_answers_what_it_has_reset(self, tmp_path):
+        house, engine = self.house(tmp_path, ScopeLimit(Scope.PORTFOLIO, max_loss=100))
+        house.take_limit_reset()
+        assert list(tmp_path.iterdir()) == [], "nobody has asked"
+        ask(tmp_path, ResetRequest(Scope.PORTFOLIO))
+        house.take_limit_reset()
+        assert not waits(tmp_path)
+        (text,) = take_answer(tmp_path)
+        assert text.startswith("portfolio: loss limit had fired at 20 Nov 12:00:00 IST")
+        commands = engine.handle(ev.StopRequested(0))
+        assert len(commands) == 2, "written down, and told"
+
+    @pytest.mark.parametrize(
+        ("limits", "text", "said"),
+        [
+            ((), '{"scope": null, "name": ""}', "no limit is set: there is nothing to reset"),
+            (
+                (ScopeLimit(Scope.ACCOUNT, max_loss=100),),
+                '{"scope": null, "name": ""}',
+                "no limit has fired there: there is nothing to reset",
+            ),
+            ((), "nonsense", "the request was not understood: nothing was reset"),
+        ],
+    )
+    def test_it_answers_also_when_there_is_nothing_to_do(self, tmp_path, limits, text, said):
+        house, _ = self.house(tmp_path, *limits)
+        (tmp_path / REQUEST_NAME).write_text(text)
+        house.take_limit_reset()
+        assert take_answer(tmp_path) == (said,)
+
+    def test_a_plan_leaves_the_wish_where_it_is(self, tmp_path):
+        house, _ = self.house(tmp_path, options=("--plan",))
+        ask(tmp_path, ResetRequest())
+        house.take_limit_reset()
+        assert waits(tmp_path)
+
+    def test_a_folder_that_cannot_be_used_is_told_once_until_it_can(self, tmp_path, monkeypatch, caplog):
+        house, _ = self.house(tmp_path)
+        ask(tmp_path, ResetRequest())
+        with monkeypatch.context() as broken:
+            broken.setattr(limit_requests, "answer", lambda *_: (_ for _ in ()).throw(OSError(28, "no space")))
+            house.take_limit_reset()
+            house.take_limit_reset()
+        told = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(told) == 1
+        assert "no space" in told[0].getMessage()
+        house.take_limit_reset()
+        assert json.loads((tmp_path / ANSWER_NAME).read_text()) != []
