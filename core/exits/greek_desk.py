@@ -72,7 +72,7 @@ class GreekDesk:
         watched = self._watched[strategy_id] = GreekWatched(guard, memory)
         self._queue.appendleft(watched)
         if any(level.action in CLOSING for level in guard.levels.greeks):
-            guard.blind_spots.append(partial(self._blind_spot, watched))
+            guard.blind_spots.append(partial(_blind_spot, watched))
 
     def gone(self, strategy_id: int) -> None:
         watched = self._watched.pop(strategy_id, None)
@@ -98,13 +98,13 @@ class GreekDesk:
             watched = self._queue[0]
             if watched.is_gone:
                 self._queue.popleft()
-                continue
-            if watched.asked_ns is not None and moment.at_ns - watched.asked_ns < EVERY_NS:
+            elif watched.asked_ns is not None and moment.at_ns - watched.asked_ns < EVERY_NS:
                 break
-            left -= 1
-            watched.asked_ns = moment.at_ns
-            self._queue.rotate(-1)
-            signals.extend(self._ask(watched, moment))
+            else:
+                left -= 1
+                watched.asked_ns = moment.at_ns
+                self._queue.rotate(-1)
+                signals.extend(self._ask(watched, moment))
         return signals
 
     def remember(self, strategy_id: int, memory: PositionMemory) -> PositionMemory:
@@ -117,12 +117,6 @@ class GreekDesk:
         """What was computed last; None for a position without such levels, and before the first attempt."""
         watched = self._watched.get(strategy_id)
         return None if watched is None else watched.figures
-
-    def _blind_spot(self, watched: GreekWatched, at_ns: int) -> str | None:
-        since_ns, figures = watched.failing_ns, watched.figures
-        if since_ns is None or figures is None or at_ns - since_ns <= BLIND_NS:
-            return None
-        return f"Greeks not known for {(at_ns - since_ns) // NS_PER_S} s: {figures.problem}"
 
     def _ask(self, watched: GreekWatched, moment: Moment) -> list[Signal]:
         guard, at_ns = watched.guard, moment.at_ns
@@ -158,6 +152,15 @@ class GreekDesk:
         if suspects:
             return f"the quote of {guard.booked.position.legs[suspects[0]].instrument.symbol} is suspect"
         return spot.why if spot.is_coming else ""
+
+
+def _blind_spot(watched: GreekWatched, at_ns: int) -> str | None:
+    if watched.failing is None:
+        return None
+    since_ns, problem = watched.failing
+    return (
+        f"Greeks not known for {(at_ns - since_ns) // NS_PER_S} s: {problem}" if at_ns - since_ns > BLIND_NS else None
+    )
 
 
 def _signal(guard: PositionGuard, level: GreekLevel, seen: Measured, at_ns: int) -> Signal:

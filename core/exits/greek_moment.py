@@ -38,11 +38,12 @@ def pricing_moment(
     """
     options = [leg.instrument for leg in position.legs if leg.instrument.right is not None]
     expiries = {option.expiry: option.key.segment for option in options if option.expiry is not None}
-    closes = {expiry: closing_time(expiry, segment) for expiry, segment in expiries.items()}
-    closes_at = min((at for at in closes.values() if at is not None), default=time(15, 40))
-    if None in closes.values():
-        segment = next(segment for expiry, segment in expiries.items() if closes[expiry] is None)
-        return f"nobody has said when options of {segment.value} end on their last day"
+    closes = []
+    for expiry, segment in expiries.items():
+        closes_at = closing_time(expiry, segment)
+        if closes_at is None:
+            return f"nobody has said when options of {segment.value} end on their last day"
+        closes.append(closes_at)
     forwards: dict[date, float] = {}
     for expiry in expiries:
         forward = _future(position, marks, expiry)
@@ -50,7 +51,7 @@ def pricing_moment(
             forward = forward_of_pairs(_pairs(position, marks, expiry))
         if forward is not None:
             forwards[expiry] = forward
-    return PricingMoment(utc_ns, closes_at, spot, forwards)
+    return PricingMoment(utc_ns, min(closes, default=time.max), spot, forwards)
 
 
 def _future(position: Position, marks: Mapping[InstrumentKey, Paise], expiry: date) -> float | None:
@@ -59,12 +60,11 @@ def _future(position: Position, marks: Mapping[InstrumentKey, Paise], expiry: da
 
 
 def _pairs(position: Position, marks: Mapping[InstrumentKey, Paise], expiry: date) -> Iterator[StrikePair]:
-    calls: dict[Paise | None, Paise] = {}
-    puts: dict[Paise | None, Paise] = {}
+    calls: dict[Paise, Paise] = {}
+    puts: dict[Paise, Paise] = {}
     for leg in position.legs:
         option = leg.instrument
-        if option.expiry == expiry and option.right is not None:
+        if option.expiry == expiry and option.strike is not None:
             (calls if option.right is Right.CALL else puts)[option.strike] = marks[option.key]
     for strike in calls.keys() & puts.keys():
-        if strike is not None:
-            yield StrikePair(strike, calls[strike], puts[strike], is_clean=True)
+        yield StrikePair(strike, calls[strike], puts[strike], is_clean=True)

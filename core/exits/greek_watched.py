@@ -34,24 +34,25 @@ class GreekFigures(NamedTuple):
 class GreekWatched:
     """One position. `gamma` (of its rows, per rupee) and `volatility` are its references.
 
-    `since`: when each level that is breached was found so first. `failing_ns`: since when a level that closes has no measure.
+    `since`: when each level that is breached was found so first. `failing`: since when a level that closes has no measure, and
+    for want of what now.
     """
 
-    __slots__ = ("asked_ns", "failing_ns", "figures", "gamma", "guard", "is_gone", "since", "volatility")
+    __slots__ = ("asked_ns", "failing", "figures", "gamma", "guard", "is_gone", "since", "volatility")
 
     def __init__(self, guard: PositionGuard, memory: PositionMemory) -> None:
         self.guard = guard
         self.gamma = memory.gamma
         self.volatility = memory.volatility
         self.asked_ns: int | None = None
-        self.failing_ns: int | None = None
+        self.failing: tuple[int, str] | None = None
         self.is_gone = False
         self.since: dict[GreekLevel, int] = {}
         self.figures: GreekFigures | None = None
 
     def begin_anew(self) -> None:
         self.since.clear()
-        self.failing_ns = None
+        self.failing = None
 
     def reference_of(self, level: GreekLevel) -> float | None:
         if level.kind is GreekKind.GAMMA:
@@ -83,21 +84,19 @@ class GreekWatched:
             if before is None
             else before._replace(at_ns=at_ns, problem=problem)
         )
-        if self.failing_ns is None:
-            self.failing_ns = at_ns
+        self._go_on_failing(problem, at_ns)
 
     def compare(
         self, greeks: PositionGreeks, total: Greeks, priced: PricingMoment, at_ns: int
     ) -> list[tuple[GreekLevel, Measured]]:
         """The levels that fire: this computation and the one before were at or beyond them."""
-        booked = self.guard.booked
-        legs = zip(booked.position.legs, booked.slots, strict=True)
-        value = abs(sum(leg.units * (slot.mark or 0) for leg, slot in legs))
+        position = self.guard.booked.position
+        value = abs(sum(of_leg.leg.units * (of_leg.mark or 0) for of_leg in greeks.legs))
         fired: list[tuple[GreekLevel, Measured]] = []
         measures: dict[GreekLevel, Measured] = {}
         problem = ""
         for level in self.guard.levels.greeks:
-            seen = measure(level.kind, GreekFacts(total, greeks.iv, booked.position, value, self.reference_of(level)))
+            seen = measure(level.kind, GreekFacts(total, greeks.iv, position, value, self.reference_of(level)))
             measures[level] = seen
             if seen.value is None and level.action in CLOSING:
                 problem = problem or seen.text
@@ -106,8 +105,11 @@ class GreekWatched:
             elif self.since.setdefault(level, at_ns) != at_ns:
                 fired.append((level, seen))
         self.figures = GreekFigures(at_ns, problem, greeks, priced, measures)
-        if not problem:
-            self.failing_ns = None
-        elif self.failing_ns is None:
-            self.failing_ns = at_ns
+        if problem:
+            self._go_on_failing(problem, at_ns)
+        else:
+            self.failing = None
         return fired
+
+    def _go_on_failing(self, problem: str, at_ns: int) -> None:
+        self.failing = (at_ns if self.failing is None else self.failing[0]), problem

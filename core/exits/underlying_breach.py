@@ -30,23 +30,18 @@ def is_reached(level: UnderlyingLevel, mark: Paise) -> bool:
 
 
 class UnderlyingBreach:
-    """The mark is at or beyond a level since `since_ns` (monotonic): by this tick, or found by the clock (`tick_ns` None).
+    """The mark is at or beyond a level since `since_ns` (monotonic): by this tick, or found by the clock (`tick_ns` None)."""
 
-    `is_held`: the newest quote came out of a backlog, and nobody knows how old it is.
-    """
-
-    __slots__ = ("_first", "is_held", "is_repeated", "since_ns", "tick_ns")
+    __slots__ = ("_first", "is_repeated", "since_ns", "tick_ns")
 
     def __init__(self, quote: Quote, since_ns: int, tick_ns: int | None) -> None:
         self.since_ns = since_ns
         self.tick_ns = tick_ns
-        self.is_held = False
         self.is_repeated = False
         self._first = print_of(quote)
 
-    def note(self, quote: Quote, *, is_held: bool) -> None:
-        """The newest quote. A second, different print (price or second of a trade) is a witness, a repeated packet is none."""
-        self.is_held = is_held
+    def note(self, quote: Quote) -> None:
+        """A second, different print (price or second of a trade) is a witness, a repeated packet is none."""
         self.is_repeated = self.is_repeated or print_of(quote) != self._first
 
 
@@ -54,29 +49,29 @@ class Stillness:
     """Whether some leg has moved `still_s` or more after the underlying last did."""
 
     def __init__(self, still_s: float) -> None:
-        self.is_still = False
-        self._still_ns = int(still_s * NS_PER_S)
-        self._moved_ns = 0
-        self._marks: dict[InstrumentSlot, Paise | None] = {}
+        self._still_ns = still_s * NS_PER_S
+        self.moved(0)
 
     def moved(self, at_ns: int) -> None:
         """The underlying has changed."""
-        self._moved_ns = at_ns
+        self.moved_ns = at_ns
         self.is_still = False
-        self._marks = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """The market is not open: what rests now says nothing."""
+        self._marks: dict[InstrumentSlot, Paise | None] = {}
 
     def look(self, at_ns: int, guards: Iterable[PositionGuard]) -> None:
         """Compare the marks of the legs with those of the look before. Costs nothing while the underlying moves."""
-        if self.is_still or at_ns - self._moved_ns < self._still_ns - EARLY_NS:
+        if self.is_still or at_ns - self.moved_ns < self._still_ns - EARLY_NS:
             return
         for guard in guards:
             for slot in guard.booked.slots:
                 known, quote = self._marks.get(slot), slot.quote
                 self._marks[slot] = slot.mark
-                has_moved = quote is not None and known is not None and known != slot.mark
-                if has_moved and quote is not None and quote.received_ns - self._moved_ns >= self._still_ns:
+                if quote is None or known is None or known == slot.mark:
+                    continue
+                if quote.received_ns - self.moved_ns >= self._still_ns:
                     self.is_still = True
-
-    def forget(self) -> None:
-        """The market is not open: what rests now says nothing."""
-        self._marks = {}
+                    return

@@ -11,6 +11,7 @@ How the readings of the house are carried out:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from core.exits.quote_check import is_clean
@@ -42,6 +43,17 @@ FIRST_PRICE_NS: Final = 2 * NS_PER_S
 _PERCENT: Final = 100
 
 
+@dataclass(slots=True)
+class NewestQuote:
+    """The newest quote of the market, its mark, and since when its print stands (receipt of the first packet with it)."""
+
+    quote: Quote
+    mark: Paise
+    print_ns: int
+    is_clean: bool
+    is_believed: bool
+
+
 class UnderlyingSight(Holder):
     """One underlying in the cache: its `pnl` is the mark, its band the nearest levels that are compared with every tick.
 
@@ -52,14 +64,10 @@ class UnderlyingSight(Holder):
     __slots__ = (
         "_backlog",
         "_believed",
-        "_changed_ns",
         "_confirm_ns",
-        "_is_believed",
-        "_is_clean",
         "_jump_percent",
         "_limits",
-        "_print_ns",
-        "_quote",
+        "_newest",
         "_still",
         "_trust",
         "board",
@@ -86,11 +94,7 @@ class UnderlyingSight(Holder):
         self._confirm_ns = settings.stop_confirm_max_ms * NS_PER_MS
         self._trust = MarkTrust(settings.mark_stale_s)
         self._still = Stillness(settings.underlying_still_s)
-        self._quote: Quote | None = None
-        self._is_clean = False
-        self._is_believed = False
-        self._print_ns = 0
-        self._changed_ns = 0
+        self._newest: NewestQuote | None = None
         self._believed: LastSeen | None = None
         self.slot = cache.join(self, key, 1, TICK)
         self.recount()
@@ -133,23 +137,24 @@ class UnderlyingSight(Holder):
     # Quotes and time
 
     def take(self, quote: Quote) -> None:
-        """A quote of the market that the cache has accepted."""
+        """A quote of the market that the cache has just accepted."""
         self.settle(quote.received_ns)
-        before, self._quote = self._quote, quote
-        is_move = before is None or before[1:4] != quote[1:4]
-        is_new_print = before is None or print_of(before) != print_of(quote)
+        before, mark = self._newest, mark_of(quote.last, quote.bid, quote.ask)
+        is_move = before is None or before.quote[1:4] != quote[1:4]
+        is_new_print = before is None or print_of(before.quote) != print_of(quote)
         if is_move:
-            self._changed_ns = quote.received_ns
             self._still.moved(quote.received_ns)
-        if is_new_print:
-            self._print_ns = quote.received_ns
-        if is_move or is_new_print:
-            is_near = self._is_near(quote, before)
-            self._is_clean = self._is_clean_quote(quote, before, is_near=is_near)
+        if before is None or is_move or is_new_print:
+            print_ns = before.print_ns if before is not None and not is_new_print else quote.received_ns
+            is_near = before is not None and self._is_near(quote, mark, before)
+            is_clean_quote = self._is_clean(quote, before, is_near=is_near)
             is_second = is_near and is_new_print and not self._backlog.holds(quote)
-            self._is_believed = self._is_clean or is_second
-        if self._is_believed:
-            self._believed = LastSeen(mark_of(quote.last, quote.bid, quote.ask), quote.received_ns)
+            newest = NewestQuote(quote, mark, print_ns, is_clean_quote, is_clean_quote or is_second)
+        else:
+            newest = NewestQuote(quote, mark, before.print_ns, before.is_clean, before.is_believed)
+        self._newest = newest
+        if newest.is_believed:
+            self._believed = LastSeen(mark, quote.received_ns)
 
     def tell(self, moment: Moment) -> None:
         """The time, with what is known of the session and of the feed."""
@@ -160,7 +165,7 @@ class UnderlyingSight(Holder):
             return
         if self.open_ns is None:
             self.open_ns = moment.at_ns
-        if self._quote is not None:
+        if self._newest is not None:
             self._still.look(moment.at_ns, self.guards.values())
 
     def doubt(self, at_ns: int) -> None:
@@ -168,48 +173,53 @@ class UnderlyingSight(Holder):
 
     def settle(self, at_ns: int) -> None:
         """A print that has stood long enough is believed, whatever it was when it came."""
-        quote = self._quote
-        if quote is not None and not self._is_believed and at_ns - self._print_ns >= self._confirm_ns:
-            self._is_believed = True
-            self._believed = LastSeen(mark_of(quote.last, quote.bid, quote.ask), quote.received_ns)
+        newest = self._newest
+        if newest is not None and at_ns - newest.print_ns >= self._confirm_ns:
+            newest.is_believed = True
+            self._believed = LastSeen(newest.mark, newest.quote.received_ns)
 
     # What may be done with it
 
     def state(self, at_ns: int) -> SightState:
-        if self._quote is None:
+        if self._newest is None:
             return SightState.NO_PRICE if self.slot.quote is None else SightState.SAVED
-        if self._trust.is_stale(self._quote, at_ns):
+        if self._trust.is_stale(self._newest.quote, at_ns):
             return SightState.STALE
         return SightState.STILL if self._still.is_still else SightState.SHOWN
 
     def age_ns(self, at_ns: int) -> int | None:
         """Since the receipt of the newest quote."""
-        return None if self._quote is None else at_ns - self._quote.received_ns
+        return None if self._newest is None else at_ns - self._newest.quote.received_ns
+
+    def shown(self, at_ns: int) -> NewestQuote | None:
+        """The newest quote, when levels may be compared with it."""
+        return self._newest if self.state(at_ns) is SightState.SHOWN else None
 
     def mark_believed(self, at_ns: int) -> Paise | None:
         """The newest mark; None unless it is fresh, moves with its options, and is believed."""
         self.settle(at_ns)
-        return self.slot.mark if self._is_believed and self.state(at_ns) is SightState.SHOWN else None
+        newest = self.shown(at_ns)
+        return newest.mark if newest is not None and newest.is_believed else None
 
-    def shown(self, at_ns: int) -> Quote | None:
-        """The newest quote, when levels may be compared with it."""
-        return self._quote if self.state(at_ns) is SightState.SHOWN else None
-
-    def breach_of(self, level: UnderlyingLevel, quote: Quote, at_ns: int, tick_ns: int | None) -> UnderlyingBreach:
+    def breach_of(
+        self, level: UnderlyingLevel, newest: NewestQuote, at_ns: int, tick_ns: int | None
+    ) -> UnderlyingBreach:
         """The breach of this level by the newest quote, begun now if it had not."""
+        quote = newest.quote
         breach = self.breaches.get((level.price, level.is_above))
         if breach is None:
             breach = self.breaches[level.price, level.is_above] = UnderlyingBreach(quote, at_ns, tick_ns)
-        breach.note(quote, is_held=self._backlog.holds(quote))
+        breach.note(quote)
         return breach
 
-    def why_believed(self, breach: UnderlyingBreach, at_ns: int) -> str | None:
+    def why_believed(self, breach: UnderlyingBreach, newest: NewestQuote, at_ns: int) -> str | None:
         """What makes the newest quote, beyond a level, fire now: "" for its own cleanness; None when it has to wait."""
-        if self._is_clean and not breach.is_held:
-            return ""
-        if breach.is_repeated and not breach.is_held:
-            return "confirmed by a second quote"
         stood_ns = at_ns - breach.since_ns
+        if not self._backlog.holds(newest.quote):
+            if newest.is_clean:
+                return ""
+            if breach.is_repeated:
+                return "confirmed by a second quote"
         return f"it has stood {stood_ns / NS_PER_S:.1f} s" if stood_ns >= self._confirm_ns else None
 
     def due_ns(self) -> Iterable[int]:
@@ -217,19 +227,19 @@ class UnderlyingSight(Holder):
         return (breach.since_ns + self._confirm_ns for breach in self.breaches.values())
 
     def close_of(self, candle: Candle, ends_at_ns: int) -> Close:
-        """How the candle has ended, as of its end."""
+        """How the candle has ended, as of its end. No quote that came later has been taken yet."""
         self.settle(ends_at_ns)
         why, seen = self.why_not_seen(ends_at_ns), self._believed
         starts_at_ns = ends_at_ns - (candle.end_ns - candle.start_ns)
-        if not why and (seen is None or not starts_at_ns <= seen.received_ns < ends_at_ns):
+        if not why and (seen is None or seen.received_ns < starts_at_ns):
             why = "no quote to be believed came in it"
         return Close(candle, ends_at_ns, None if why else seen, why)
 
     def why_not_seen(self, at_ns: int) -> str:
         """What is wrong with it, for a trader; "" when it is shown."""
         state, since_ns = self.state(at_ns), self.open_ns
-        if self._quote is not None:
-            since_ns = self._changed_ns if state is SightState.STILL else self._quote.received_ns
+        if self._newest is not None:
+            since_ns = self._still.moved_ns if state is SightState.STILL else self._newest.quote.received_ns
         return why_not_seen(state, self.name, None if since_ns is None else at_ns - since_ns)
 
     def blind_spot(self, at_ns: int) -> str | None:
@@ -240,18 +250,16 @@ class UnderlyingSight(Holder):
 
     # Belief
 
-    def _is_near(self, quote: Quote, before: Quote | None) -> bool:
-        if before is None or quote.received_ns - before.received_ns >= self._limits.jump_window_ms * NS_PER_MS:
+    def _is_near(self, quote: Quote, mark: Paise, before: NewestQuote) -> bool:
+        if quote.received_ns - before.quote.received_ns >= self._limits.jump_window_ms * NS_PER_MS:
             return False
-        known = mark_of(before.last, before.bid, before.ask)
-        away = abs(mark_of(quote.last, quote.bid, quote.ask) - known)
-        return away * _PERCENT < self._jump_percent * known
+        return abs(mark - before.mark) * _PERCENT < self._jump_percent * before.mark
 
-    def _is_clean_quote(self, quote: Quote, before: Quote | None, *, is_near: bool) -> bool:
+    def _is_clean(self, quote: Quote, before: NewestQuote | None, *, is_near: bool) -> bool:
         if self._backlog.holds(quote):
             return False
         if quote.bid is None and quote.ask is None:
             return is_near
-        known = None if before is None else mark_of(before.last, before.bid, before.ask)
-        age_ns = 0 if before is None else quote.received_ns - before.received_ns
-        return is_clean(quote, known, age_ns, TICK, self._limits)
+        if before is None:
+            return is_clean(quote, None, 0, TICK, self._limits)
+        return is_clean(quote, before.mark, quote.received_ns - before.quote.received_ns, TICK, self._limits)

@@ -74,11 +74,14 @@ class UnderlyingWatch:
         self._seen_by: dict[int, UnderlyingSight] = {}
         self._unseen: dict[int, tuple[PositionGuard, str]] = {}
         self._moment: Moment | None = None
-        self._now_ns = 0
 
     @property
     def next_deadline_ns(self) -> int | None:
-        return min((at_ns for at_ns in self._due_ns() if at_ns > self._now_ns), default=None)
+        moment = self._moment
+        if moment is None:
+            return None
+        due = (at_ns for sight in self._sights.values() for at_ns in _due_ns(sight, moment))
+        return min((at_ns for at_ns in due if at_ns > moment.at_ns), default=None)
 
     def opened(self, guard: PositionGuard, memory: PositionMemory) -> None:  # noqa: ARG002  the judges' door
         position, levels = guard.booked.position, guard.levels
@@ -117,17 +120,16 @@ class UnderlyingWatch:
 
     def on_time(self, moment: Moment) -> Iterable[Signal]:
         self._moment = moment
-        self._now_ns = max(self._now_ns, moment.at_ns)
         signals: list[Signal] = []
         for sight in tuple(self._sights.values()):
-            if not sight.guards:
+            if sight.guards:
+                sight.tell(moment)
+                self._roll(sight, moment.at_ns)
+                signals.extend(self._by_close(sight, moment))
+                signals.extend(self._by_tick(sight, moment.at_ns, None))
+            else:
                 self._cache.part(sight, (sight.key,))
                 del self._sights[sight.key]
-                continue
-            sight.tell(moment)
-            self._roll(sight, moment.at_ns)
-            signals.extend(self._by_close(sight, moment))
-            signals.extend(self._by_tick(sight, moment.at_ns, None))
         return signals
 
     def remember(self, strategy_id: int, memory: PositionMemory) -> PositionMemory:  # noqa: ARG002  the judges' door
@@ -164,15 +166,8 @@ class UnderlyingWatch:
             return ()
         return tuple(_level_seen(sight, x, at_ns) for x in sight.guards[strategy_id].levels.underlying)
 
-    def _due_ns(self) -> Iterator[int]:
-        for sight in self._sights.values():
-            yield from sight.due_ns()
-            if self._moment is not None:
-                yield from sight.board.ends_ns(self._moment.utc_ns - self._moment.at_ns)
-
     def _judge(self, sight: UnderlyingSight, quote: Quote) -> Iterable[Signal]:
         at_ns = quote.received_ns
-        self._now_ns = max(self._now_ns, at_ns)
         self._cache.backlog.note_quote(at_ns)
         self._roll(sight, at_ns)
         sight.take(quote)
@@ -191,8 +186,8 @@ class UnderlyingWatch:
             sight.breaches.clear()
             return []
         is_open = moment is not None and moment.session_open is True
-        quote = sight.shown(at_ns) if is_open else None
-        if quote is None:
+        newest = sight.shown(at_ns) if is_open else None
+        if newest is None:
             sight.breaches.clear()
             return []
         signals: list[Signal] = []
@@ -201,10 +196,10 @@ class UnderlyingWatch:
             if not is_reached(level, mark):
                 continue
             breached.add((level.price, level.is_above))
-            breach = sight.breach_of(level, quote, at_ns, tick_ns)
-            how = sight.why_believed(breach, at_ns)
+            breach = sight.breach_of(level, newest, at_ns, tick_ns)
+            how = sight.why_believed(breach, newest, at_ns)
             if how is not None:
-                reason = tick_reason(sight.name, level, mark, at_ns - quote.received_ns, how)
+                reason = tick_reason(sight.name, level, mark, at_ns - newest.quote.received_ns, how)
                 signals.append(_signal(guard, level, mark, reason, at_ns, breach.tick_ns))
         for ended in sight.breaches.keys() - breached:
             del sight.breaches[ended]
@@ -227,14 +222,18 @@ def underlying_key_of(position: Position) -> InstrumentKey | str:
     found: dict[InstrumentKey, None] = {}
     for leg in position.legs:
         instrument = leg.instrument
-        is_share = instrument.right is None and instrument.expiry is None
-        key = instrument.key if is_share else instrument.underlying_key
+        key = instrument.key if instrument.expiry is None else instrument.underlying_key
         if key is None:
             return f"the instrument master does not say what is behind {instrument.symbol}"
         found[key] = None
     if len(found) > 1:
         return f"its legs have different underlyings: {', '.join(map(str, found))}"
     return next(iter(found))
+
+
+def _due_ns(sight: UnderlyingSight, moment: Moment) -> Iterator[int]:
+    yield from sight.due_ns()
+    yield from sight.board.ends_ns(moment.utc_ns - moment.at_ns)
 
 
 def _cannot_watch(guard: PositionGuard, why: str) -> str:

@@ -189,6 +189,13 @@ def test_theta_is_no_cost_for_who_sold():
     assert rig.signals == []
 
 
+def test_decay_is_of_the_size_of_the_value():
+    """Net short by a deep call: worth less than nothing, and it pays for time."""
+    legs = (call(1, units=75), call(2, units=-75, strike=22_000))
+    rig = rig_with(level("theta", 1_000), legs=legs)
+    assert rig.measured()[GreekKind.THETA] > 0
+
+
 def test_in_live_mode_the_exit_begins():
     rig = rig_with(level("iv_above", 14), mode=Mode.LIVE)
     rig.wait(1)
@@ -245,16 +252,18 @@ def test_prices_that_are_not_believed_begin_the_row_anew():
     assert len(rig.signals) == 1
 
 
+@pytest.mark.parametrize("closed_for", [0.25, 5])
 @pytest.mark.parametrize("session_open", [False, None])
-def test_a_session_that_is_not_known_to_be_open_begins_the_row_anew(session_open):
+def test_a_session_that_is_not_known_to_be_open_begins_the_row_anew(session_open, closed_for):
     rig = rig_with(level("iv_above", 20))
     rig.second(*STRADDLE, iv=0.25)
+    rig.wait(0.25)
     rig.session_open = session_open
     before = rig.greeks.figures_of(1)
-    rig.wait(5)
+    rig.wait(closed_for)
     assert rig.greeks.figures_of(1) is before
     rig.session_open = True
-    rig.wait(0.25)
+    rig.wait(0.25 if closed_for > 1 else 1)
     assert rig.signals == []
     rig.wait(1.25)
     assert len(rig.signals) == 1
@@ -438,6 +447,16 @@ def test_a_position_that_has_gone_is_not_computed_any_more():
     assert rig.greeks.next_deadline_ns is None
 
 
+def test_a_position_that_is_opened_anew_without_levels_is_computed_no_more():
+    rig = rig_with(level("iv_above", 14))
+    guard = rig.engine.guards[1]
+    guard.levels = ExitLevels()
+    rig.greeks.opened(guard, PositionMemory())
+    assert rig.greeks.figures_of(1) is None
+    rig.wait(5)
+    assert rig.signals == []
+
+
 def test_an_edited_position_stands_once_in_the_queue_and_is_computed_at_once():
     rig = rig_with(level("iv_above", 20))
     for _ in range(3):
@@ -462,6 +481,43 @@ def test_a_level_that_closes_and_cannot_be_computed_leaves_the_position_unprotec
     rig.wait(1.25)
     assert rig.blind_spot() is None
     assert rig.greeks.figures_of(1).problem == ""
+
+
+@pytest.mark.parametrize(("after", "is_told"), [(30 * S, False), (30 * S + 1, True)])
+def test_thirty_seconds_are_still_fine(after, is_told):
+    rig = rig_with(level("delta", 0.9, Action.ADJUST), level("vega", 9), legs=(call(1),))
+    rig.leg(1, 400, bid=300, ask=600)
+    rig.wait(1.25)
+    since = rig.greeks._watched[1].failing[0]
+    assert (rig.engine.guards[1].blind_spot(since + after) is not None) is is_told
+
+
+def test_a_measure_that_only_a_warning_lacks_is_no_fault():
+    legs = (call(1, entry=100), put(2, units=75, entry=100))
+    rig = rig_with(level("vega", 5, Action.ADJUST), level("iv_above", 90), legs=legs)
+    rig.wait(40)
+    assert rig.blind_spot() is None
+    assert rig.greeks.figures_of(1).problem == ""
+
+
+def test_the_first_of_several_reasons_is_told():
+    rig = rig_with(level("iv_up", 5), level("vega", 5), legs=(replace(builders.stock(4, 75, 0), entry=0),))
+    assert rig.greeks.figures_of(1).problem == "a position without options has no volatility"
+    rig = rig_with(level("delta", 0.9))
+    for security_id in (1, 2):
+        rig.leg(security_id, 400, bid=300, ask=600)
+    rig.wait(1.25)
+    assert rig.greeks.figures_of(1).problem == "the quote of NIFTY-1 is suspect"
+    rig.doubt(*(leg.instrument.key for leg in STRADDLE))
+    rig.wait(1.25)
+    assert rig.greeks.figures_of(1).problem.startswith("no fresh price for NSE_FNO:1")
+
+
+def test_before_the_first_computation_there_is_a_problem_and_no_figures():
+    rig = GreekRig()
+    rig.open(*STRADDLE, price=None, greeks=(level("delta", 0.9),))
+    figures = rig.greeks.figures_of(1)
+    assert figures == (rig.now, "no price for NSE_FNO:1", None, None, {})
 
 
 def test_one_that_only_warns_does_not():
@@ -498,6 +554,7 @@ def test_stock_without_options_has_no_volatility():
     rig = rig_with(level("iv_up", 50), legs=(stock,))
     rig.wait(31)
     assert rig.blind_spot().endswith("a position without options has no volatility")
+    assert (rig.memory().gamma, rig.memory().volatility) == (None, None), "nothing to compare with later"
     rig.open(stock, price=None, greeks=(level("iv_down", 50),))
     rig.wait(30.25)
     assert rig.blind_spot() == "Greeks not known for 30 s: a position without options has no volatility"

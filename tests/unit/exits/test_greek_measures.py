@@ -70,6 +70,7 @@ def test_beyond_is_at_the_threshold_and_on_its_far_side(kind):
         (GreekKind.DELTA, facts(), "|delta| 0.4 per unit of the largest leg (-60.0 units in all)"),
         (GreekKind.GAMMA, facts(reference=0.075), "|gamma| 2 × its reference (0.15 per rupee, reference 0.075)"),
         (GreekKind.THETA, facts(), "decay of one day 8 % of the value (₹1,200.00 of ₹15,000.00)"),
+        (GreekKind.THETA, facts(theta=-1.0), "decay of one day 6.667e-05 % of the value (₹0.01 of ₹15,000.00)"),
         (GreekKind.VEGA, facts(), "|vega| of one point 6 % of |net premium| (₹450.00 of ₹7,500.00)"),
         (GreekKind.IV_DOWN, facts(reference=0.25), "volatility 20.00 %, -20.00 % from its reference 25.00 %"),
         (GreekKind.IV_ABOVE, facts(), "volatility 20.00 % a year"),
@@ -113,6 +114,8 @@ def test_a_future_that_is_held_is_better_than_the_spot():
     assert moment_of(call(1), future, m3=2_405_500).forwards == {builders.EXPIRY: 2_405_500}
     later = builders.leg(3, 75, 24_050, expiry=NEXT)
     assert moment_of(call(1), later, m3=2_405_500).forwards == {}
+    frozen = moment_of(call(1), put(2), future, spot=None, m1=30_000, m3=2_405_500)
+    assert frozen.forwards == {builders.EXPIRY: 2_405_500}
     assert moment_of(call(1), builders.stock(4, 75, 24_000)).forwards == {}
 
 
@@ -132,12 +135,18 @@ def test_of_two_pairs_the_one_nearer_the_money_counts():
     assert found.forwards == {builders.EXPIRY: 2_420_000}
 
 
+def test_near_the_money_is_where_call_and_put_cost_the_same():
+    legs = (call(1, strike=23_500), put(2, strike=23_500), call(3), put(4))
+    found = moment_of(*legs, spot=None, m1=70_000, m2=1_000, m3=30_000, m4=10_000)
+    assert found.forwards == {builders.EXPIRY: 2_420_000}
+
+
 def test_an_option_without_strike_or_expiry_implies_nothing():
     bare = replace(call(1), instrument=replace(call(1).instrument, strike=None))
     other = replace(put(2), instrument=replace(put(2).instrument, strike=None))
     assert moment_of(bare, other, spot=None).forwards == {}
     undated = replace(call(1), instrument=replace(call(1).instrument, expiry=None))
-    assert moment_of(undated).closes_at == time(15, 40)
+    assert moment_of(undated).forwards == {}
 
 
 def test_a_position_of_two_expiries_ends_with_the_earlier_close():
@@ -147,4 +156,7 @@ def test_a_position_of_two_expiries_ends_with_the_earlier_close():
 
 def test_what_ends_nobody_knows_when_cannot_be_priced():
     crude = replace(call(1), instrument=replace(call(1).instrument, key=InstrumentKey(Segment.MCX_COMM, 1)))
+    assert moment_of(put(2), replace(crude, instrument=replace(crude.instrument, expiry=NEXT))).startswith(
+        "nobody has said"
+    )
     assert moment_of(crude) == "nobody has said when options of MCX_COMM end on their last day"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from core.exits.underlying_candles import Candle, candle_at
 from core.exits.underlying_words import SightState
 from core.model.exit_levels import Action, Urgency
 from core.model.signals import Mode
-from tests.unit.exits.judge_rig import INDEX, JudgeRig, S, above, below, call, put, utc_ns
+from tests.unit.exits.judge_rig import DAY, INDEX, JudgeRig, S, above, below, call, put, utc_ns
 
 FIVE = 5 * 60 * S
 
@@ -43,6 +45,7 @@ def test_candles_are_aligned_with_the_opening(at, minutes, start, end):
 @pytest.mark.parametrize("at", ["00:00:00", "09:14:59.999"])
 def test_before_the_opening_there_is_no_candle(at):
     assert candle_at(utc_ns(at), 5) is None
+    assert candle_at(utc_ns("09:15:00") - 1, 5) is None
 
 
 @given(seconds=st.integers(0, 16 * 3_600), minutes=st.integers(1, 375))
@@ -120,9 +123,17 @@ def test_candles_of_several_lengths_end_at_their_own_times():
 
 
 def test_a_level_by_candles_and_one_by_ticks_do_not_touch_each_other():
-    rig = rig_with(below(24_000, minutes=5), below(23_000), above(24_050, Action.ADJUST), prices=(24_000, 24_000.5))
+    rig = rig_with(
+        below(24_000, minutes=5),
+        below(23_000),
+        above(24_050, Action.ADJUST),
+        above(24_010, minutes=9),
+        prices=(24_000, 24_000.5),
+    )
     rig.walk(23_999)
     assert rig.signals == []
+    ((sight, _),) = rig.cache.slot_of(INDEX).holders
+    assert (sight.lower, sight.upper) == (2_300_000, 2_405_000), "candles narrow no band"
     rig.wait_until("10:05:00")
     assert [signal.level for signal in rig.signals] == ["below, close of 5 min"]
 
@@ -316,6 +327,23 @@ def test_a_close_as_old_as_its_candle_fires_nothing():
     rig.session_open = True
     rig.clock()
     assert rig.signals == []
+
+
+def test_the_last_close_before_a_night_asleep_fires_nothing_on_the_next_day():
+    rig = rig_with(below(24_000, minutes=5), at="15:39:50", prices=(23_990, 23_990.5))
+    rig.now = utc_ns("09:15:00", DAY + timedelta(days=1)) - rig.ahead
+    rig.clock()
+    assert rig.watch.sightings_of(1, rig.now)[0].text == "candle 15:35–15:40 IST closed at ₹23,990.50"
+    assert rig.signals == []
+
+
+@pytest.mark.parametrize(("after", "fires"), [(1, True), (1.001, False)])
+def test_a_close_is_looked_at_for_a_second_and_not_for_who_comes_later(after, fires):
+    rig = rig_with(below(20_000, minutes=5), prices=(23_990, 23_990.5), has_beat=False)
+    rig.wait_until("10:05:00")
+    rig.wait(after)
+    rig.open(put(2), strategy_id=2, underlying=(below(24_000, minutes=5),))
+    assert bool(rig.signals) is fires
 
 
 def test_the_close_at_the_end_of_the_session_comes_too_late():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.exits.guard_settings import GuardSettings
+from core.exits.underlying_breach import Stillness
 from core.exits.underlying_words import SightState
 from core.model import events as ev
 from core.model.commands import SubmitOrder
@@ -91,8 +92,10 @@ def test_in_live_mode_the_exit_begins_with_the_tick():
 
 def test_a_level_that_is_passed_already_fires_when_the_position_is_opened():
     rig = rig_with(below(23_000))
+    rig.wait(1.5)
     rig.open(call(2), strategy_id=2, underlying=(above(24_050),))
     assert rig.fired() == [(2, "above", 2_405_000, 2_410_050)]
+    assert rig.signals[0].reason == "underlying level: NIFTY ₹24,100.50 ≥ ₹24,050.00 (quote 1.5 s old)"
     assert rig.signals[0].tick_received_ns is None, "the clock found it"
 
 
@@ -200,6 +203,18 @@ def test_the_breach_of_one_level_ends_while_another_stands():
     assert [signal.threshold for signal in rig.signals] == [2_400_000]
 
 
+def test_what_has_ended_waits_anew_although_another_level_stood_meanwhile():
+    rig = rig_with(below(24_000, Action.ADJUST), below(23_600), prices=(24_300, 24_300))
+    rig.walk(23_500, 23_900, every=0.3)
+    assert [signal.threshold for signal in rig.signals] == [2_400_000]
+    rig.open(call(2), strategy_id=2, underlying=(below(24_000, Action.ADJUST),))  # somebody else's goes on
+    rig.wait(1.2)
+    rig.index(23_500)
+    assert 2_360_000 not in [signal.threshold for signal in rig.signals]
+    rig.wait(1)
+    assert 2_360_000 in [signal.threshold for signal in rig.signals]
+
+
 def test_what_comes_out_of_a_backlog_is_no_witness():
     rig = rig_with(below(24_000))
     rig.now += 5 * S  # the program stood still: no time was told
@@ -233,33 +248,119 @@ def test_of_two_packets_of_one_frame_the_freak_one_is_not_believed_for_the_other
     assert rig.watch.spot_of(1, rig.now).mark is None
 
 
-@pytest.mark.parametrize(
-    ("bid", "ask", "fires"),
-    [(1_499, 1_500, True), (None, 1_500, False), (1_200, 1_800, False)],
-    ids=["tight", "one side", "wide"],
-)
-def test_a_share_s_book_is_judged_like_a_leg_s(bid, ask, fires):
+def share_rig(*levels, price=1_510, bid=1_509.5, ask=1_510):
+    """A covered call on a share that has shown one quote with a book."""
     rig = JudgeRig()
     option = on_index(builders.call(1, -500, 1_500, 20), SHARE)
-    stock = builders.stock(SHARE.security_id, 500, 1_500)
-    stock = replace(stock, instrument=replace(stock.instrument, key=SHARE))
-    rig.open(option, stock, price=None, underlying=(below(1_500),))
+    rig.open(option, held(SHARE), price=None, underlying=levels)
     rig.leg(1, 20)
-    rig.index(1_510, key=SHARE, bid=1_509.5, ask=1_510)
+    rig.index(price, key=SHARE, bid=bid, ask=ask)
     rig.wait(3)
+    return rig
+
+
+def held(key):
+    """The underlying itself, as a leg."""
+    stock = builders.stock(key.security_id, 500, 1_500)
+    return replace(stock, instrument=replace(stock.instrument, key=key))
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "fires"),
+    [
+        (1_499, 1_500, True),
+        (1_499.98, 1_500.01, True),
+        (None, 1_500, False),
+        (1_500, None, False),
+        (1_200, 1_800, False),
+    ],
+    ids=["tight", "by the paisa", "no bid", "no ask", "wide"],
+)
+def test_a_share_s_book_is_judged_like_a_leg_s(bid, ask, fires):
+    rig = share_rig(below(1_500))
+    rig.index(1_510, key=SHARE, bid=1_509.5, ask=1_510)
+    rig.wait(0.5)
     rig.index(1_500, key=SHARE, bid=bid, ask=ask)
     assert bool(rig.signals) is fires
     rig.wait(1)
     assert len(rig.signals) == 1
 
 
-def test_a_mark_of_a_share_is_clamped_into_its_book():
-    rig = JudgeRig()
-    option = on_index(builders.call(1, -500, 1_500, 20), SHARE)
-    rig.open(option, underlying=(below(1_500),))
-    rig.index(1_499, key=SHARE, bid=1_501, ask=1_502)
-    rig.wait(2)
+@pytest.mark.parametrize(("gap", "fires"), [(0.5, False), (1, True)])
+def test_a_jump_of_a_share_s_mark_is_suspect_like_a_leg_s(gap, fires):
+    rig = share_rig(below(1_300))
+    rig.index(1_509, key=SHARE, bid=1_509, ask=1_510)
+    rig.wait(gap)
+    rig.index(1_200, key=SHARE, bid=1_200, ask=1_200.5)  # a fifth and more
+    assert bool(rig.signals) is fires
+
+
+def test_a_book_that_narrows_around_its_print_makes_it_clean():
+    rig = share_rig(below(1_500))
+    rig.index(1_500, key=SHARE, bid=1_200, ask=1_800)
     assert rig.signals == []
+    rig.index(1_500, key=SHARE, bid=1_499.5, ask=1_500.5)
+    assert len(rig.signals) == 1
+    assert rig.signals[0].reason.endswith("(quote 0.0 s old)")
+
+
+def test_a_mark_of_a_share_is_clamped_into_its_book():
+    rig = share_rig(below(1_500), price=1_499, bid=1_501, ask=1_502)
+    assert rig.signals == []
+    assert rig.watch.spot_of(1, rig.now).mark == 150_100
+
+
+@pytest.mark.parametrize(
+    ("second", "is_believed"),
+    [
+        ({"rupees": 1_507, "bid": 1_400, "ask": 1_600}, True),  # another print, a third of a per cent away
+        ({"rupees": 1_505, "bid": 1_390, "ask": 1_600}, False),  # the same print in another book
+        ({"rupees": 1_489.9, "bid": 1_400, "ask": 1_600}, False),  # a per cent away
+        ({"rupees": 1_505, "bid": 1_504.5, "ask": 1_505}, True),  # clean
+    ],
+)
+def test_a_suspect_share_is_believed_by_a_second_print_near_the_first(second, is_believed):
+    rig = share_rig(below(1_000))
+    rig.index(1_505, key=SHARE, bid=1_400, ask=1_600)
+    assert rig.watch.spot_of(1, rig.now).is_coming
+    rig.wait(0.5)
+    rig.index(second["rupees"], key=SHARE, bid=second["bid"], ask=second["ask"])
+    assert (rig.watch.spot_of(1, rig.now).mark is not None) is is_believed
+
+
+def test_near_is_measured_between_marks_and_not_between_old_trades():
+    """The share last traded long ago, far outside of its book."""
+    rig = share_rig(below(1_000), price=1_300)
+    rig.index(1_300, key=SHARE, bid=1_509.5, ask=1_700)
+    rig.wait(0.5)
+    rig.index(1_511, key=SHARE, bid=1_400, ask=1_600)
+    assert rig.watch.spot_of(1, rig.now).mark == 151_100
+
+
+def test_the_same_index_of_a_later_second_is_believed():
+    rig = rig_with(above(50_000))
+    rig.index(40_000, traded=1_000)
+    assert rig.watch.spot_of(1, rig.now).mark is None
+    rig.index(40_000, traded=1_001)
+    assert rig.watch.spot_of(1, rig.now).mark == 4_000_000
+
+
+@pytest.mark.parametrize(("after", "mark"), [(S - 1, None), (S, 4_000_000)])
+def test_what_has_stood_for_a_second_is_believed(after, mark):
+    rig = rig_with(above(50_000))
+    rig.index(40_000)
+    assert rig.watch.spot_of(1, rig.now + after).mark == mark
+
+
+def test_a_witness_stays_one_when_the_first_print_comes_again():
+    rig = rig_with(below(24_000), prices=(24_300, 24_300), settings=GuardSettings(stop_confirm_max_ms=60_000))
+    rig.walk(23_500, every=0.2)
+    rig.cache.backlog.begin(rig.now, S)
+    rig.walk(23_400, 23_500, every=0.2)
+    assert rig.signals == [], "from a backlog, and no witnesses"
+    rig.wait(3)
+    rig.index(23_500)
+    assert len(rig.signals) == 1
 
 
 # What it needs
@@ -298,15 +399,14 @@ def test_a_doubted_price_fires_nothing_until_a_newer_one_comes():
     assert rig.signals == []
     assert rig.blind_spot() == "no fresh price for the underlying NIFTY for 5 s"
     rig.index(23_501)
+    assert rig.signals == [], "what had begun before is forgotten"
     rig.wait(1)
     assert len(rig.signals) == 1
 
 
 def test_a_doubt_from_before_is_heard_by_a_new_sight():
     rig = JudgeRig()
-    index = builders.stock(13, 75, 24_000)
-    index = replace(index, instrument=replace(index.instrument, key=INDEX))
-    rig.open(index, price=None, strategy_id=7)
+    rig.open(held(INDEX), price=None, strategy_id=7)
     rig.index(23_990)
     rig.doubt(INDEX)
     rig.open(call(1), underlying=(below(24_000),))
@@ -319,9 +419,7 @@ def test_a_doubt_from_before_is_heard_by_a_new_sight():
 
 def test_a_price_that_another_position_knows_already_counts_at_once():
     rig = JudgeRig()
-    index = builders.stock(13, 75, 24_000)
-    index = replace(index, instrument=replace(index.instrument, key=INDEX))
-    rig.open(index, price=None, strategy_id=7)
+    rig.open(held(INDEX), price=None, strategy_id=7)
     rig.index(23_990)
     rig.wait(2)
     rig.open(call(1), underlying=(below(24_000),))
@@ -356,13 +454,15 @@ def test_a_saved_price_is_shown_and_fires_nothing():
     assert rig.cache.slot_of(INDEX).mark == 2_399_050
 
 
-def test_a_saved_price_of_another_position_is_no_price_of_the_market():
+@pytest.mark.parametrize("other", [call(2), held(INDEX)], ids=["watched already", "held"])
+def test_a_saved_price_of_another_position_is_no_price_of_the_market(other):
     rig = JudgeRig()
-    rig.open(call(2), strategy_id=2, underlying=(below(23_000),))
+    rig.open(other, strategy_id=2, price=None, underlying=(below(23_000),) if other == call(2) else ())
     rig.index(23_990, source=QuoteSource.CACHE)
     rig.open(call(1), strategy_id=1, underlying=(below(24_000),))
     rig.wait(3)
     assert rig.signals == []
+    assert rig.watch.sightings_of(1, rig.now)[0].text.startswith("only a saved price")
 
 
 # Stillness
@@ -423,6 +523,32 @@ def test_the_first_price_of_a_leg_is_no_move():
     assert rig.blind_spot() is None
 
 
+def test_a_move_of_before_that_is_only_repeated_after_the_rest_is_none():
+    rig = rig_with(below(24_000), prices=(24_100, 24_100.5))
+    rig.wait(130)  # the legs' marks have been taken down
+    rig.walk(24_101)
+    rig.wait(1)
+    rig.leg(1, 105)
+    for _ in range(13):
+        rig.wait(10)
+        rig.leg(1, 105)
+    assert rig.blind_spot() is None
+
+
+def test_the_legs_are_looked_at_only_near_the_end_of_a_rest():
+    def exploding():
+        raise AssertionError("looked at")
+        yield
+
+    still = Stillness(120)
+    still.moved(5 * S)
+    still.look(5 * S + 119 * S - 1, exploding())
+    with pytest.raises(AssertionError, match="looked at"):
+        still.look(5 * S + 119 * S, exploding())
+    still.is_still = True
+    still.look(500 * S, exploding())
+
+
 def test_how_long_is_a_setting():
     rig = rig_with(below(24_000), prices=(24_100, 24_100.5), settings=GuardSettings(underlying_still_s=30))
     rig.wait(31)
@@ -456,10 +582,27 @@ def test_no_price_at_all_blinds_after_its_first_moments_in_an_open_market():
     rig.clock()
     rig.wait(1.75)
     assert rig.blind_spot() is None, "its first price is on the way"
-    rig.wait(1.25)
+    rig.wait(0.25)
+    assert rig.blind_spot() == "no price for the underlying NIFTY for 2 s"
+    rig.wait(1)
     assert rig.blind_spot() == "no price for the underlying NIFTY for 3 s"
     assert rig.engine.guards[1].why_unprotected(rig.now) == "no stop loss is in force"
     assert rig.watch.spot_of(1, rig.now).why == "no price for the underlying NIFTY for 3 s"
+
+
+def test_nobody_is_blind_while_the_market_is_closed_and_the_wait_begins_anew_with_it():
+    rig = JudgeRig()
+    rig.open(call(1), underlying=(below(24_000),))
+    rig.wait(10)
+    assert rig.blind_spot() is not None
+    rig.session_open = False
+    rig.clock()
+    assert rig.blind_spot() is None
+    rig.wait(10)
+    assert rig.blind_spot() is None
+    rig.session_open = True
+    rig.clock()
+    assert rig.blind_spot() is None
 
 
 def test_a_level_that_only_warns_leaves_nobody_unprotected():
@@ -542,6 +685,25 @@ def test_what_was_told_before_a_restart_is_not_told_again():
     assert [signal.threshold for signal in after.signals] == [2_395_000]
 
 
+def test_a_position_that_is_opened_anew_without_levels_is_not_watched():
+    rig = rig_with(below(24_000))
+    guard = rig.engine.guards[1]
+    guard.levels = ExitLevels()
+    rig.watch.opened(guard, PositionMemory())
+    assert rig.watch.sightings_of(1, rig.now) == ()
+    rig.walk(23_990)
+    assert rig.signals == []
+
+
+def test_a_position_without_an_underlying_goes_like_the_others():
+    rig = JudgeRig()
+    rig.open(builders.call(1, -75, 24_000, 100), underlying=(below(24_000),))
+    guard = rig.engine.guards[1]
+    rig.watch.gone(1)
+    assert guard.blind_spot(rig.now) is None
+    assert rig.watch.sightings_of(1, rig.now) == ()
+
+
 def test_an_edited_position_keeps_the_price_of_its_underlying():
     rig = rig_with(below(24_000))
     rig.open(call(1), underlying=(above(24_050),))
@@ -577,6 +739,11 @@ def test_a_stopping_engine_acts_on_nothing():
     rig.walk(23_990, 23_989)
     assert rig.signals == []
     assert not [command for command in rig.commands if isinstance(command, SubmitOrder)]
+    assert rig.watch.next_deadline_ns == rig.now + S - 500 * 1_000_000
+    rig.wait(0.5)
+    assert rig.watch.next_deadline_ns is None, "what is due and done by nobody asks for no time again"
+    rig.wait(1)
+    assert rig.watch.next_deadline_ns is None
 
 
 # What is shown
@@ -595,6 +762,9 @@ def test_how_each_level_stands():
     spot = rig.watch.spot_of(1, rig.now)
     assert (spot.mark, spot.is_coming) == (None, True)
     assert spot.why == "the newest price of the underlying NIFTY is not believed yet"
+    rig.doubt(INDEX)
+    stale = rig.watch.sightings_of(1, rig.now)[0]
+    assert (stale.state, stale.text) == (SightState.STALE, "no fresh price for the underlying NIFTY for 0 s")
     assert rig.watch.sightings_of(99, rig.now) == ()
     assert rig.watch.spot_of(99, rig.now).why == "its underlying is not watched"
 
