@@ -18,7 +18,7 @@ import pytest
 
 from core.clock import SystemClock
 from core.exits.engine import Engine
-from core.model.events import FeedStateChanged, PositionOpened
+from core.model.events import FeedStateChanged, PositionGone, PositionOpened
 from core.model.exit_levels import Rule
 from core.model.instrument import InstrumentKey, Right, Segment
 from core.model.journal_records import ExitFinished, ExitStarted
@@ -289,6 +289,31 @@ async def test_a_recorder_beside_the_monitor_takes_the_feed_and_the_book(tmp_pat
     assert (seen["strategy_id"], seen["rule"]) == (STRATEGY_ID, "stop_loss")
     assert seen["realised_pnl"] == pytest.approx(-70 * UNITS - 4 * UNITS * 0.05)
     assert {fill["side"] for fill in seen["fills"]} == {"BUY", "SELL"}
+
+
+async def test_the_recorder_follows_rows_that_come_and_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_feed, "READ_EVERY_S", 0.1)
+    monkeypatch.setattr(record_feed, "_BEAT_S", 0.05)
+    legs, database = pick_condor(), tmp_path / "trades.db"
+    async with LocalExchange(ExchangeOptions(seed=5)) as exchange:
+        write_rows(database, legs[:1])
+        env = environment(exchange.ready_line(), tmp_path)
+        recording = asyncio.create_task(record(exchange, tmp_path / "rec", env, seconds=2.0))
+        await asyncio.sleep(0.7)
+        write_rows(database, legs[2:3], STRATEGY_ID + 1)
+        await asyncio.sleep(0.5)
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("UPDATE trades SET order_status = 'closed' WHERE strategy_id = ?", (STRATEGY_ID,))
+        await recording
+    [path] = parts_in(tmp_path / "rec")
+    assert [fact.position.strategy_id for fact in facts_of(path, PositionOpened)] == [STRATEGY_ID, STRATEGY_ID + 1]
+    assert [fact.strategy_id for fact in facts_of(path, PositionGone)] == [STRATEGY_ID]
+    wants = facts_of(path, LineWants)
+    assert [[key.security_id for key in each.added] for each in wants[:2]] == [
+        [legs[0].security_id, 13],
+        [legs[2].security_id],
+    ]
+    assert [key.security_id for each in wants for key in each.removed] == [legs[0].security_id]
 
 
 async def test_named_instruments_are_recorded_without_any_position(tmp_path, capsys):
