@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.exits.price_trust import FEW, LOOKS, TrustState
+from core.exits.price_trust import LOOKS, TrustState
 from core.model.market import QuoteSource
 from tests.unit.exits.builders import MS, S, key, quote
 from tests.unit.exits.test_price_trust import A, B, Judged, T, all_of, muted, quiet
@@ -102,7 +102,7 @@ def test_a_flowing_instrument_is_asked_for_from_two_and_a_half_seconds_of_silenc
 
 
 def test_with_five_thousand_instruments_those_without_packets_are_looked_at_half_as_often():
-    for count, next_ns in ((FEW - 1, 250 * MS), (FEW, 500 * MS)):
+    for count, next_ns in ((4_999, 250 * MS), (5_000, 500 * MS)):
         judged = Judged(*(key(n) for n in range(1, count + 1)))
         while judged.trust.check(judged.now).is_more:
             pass

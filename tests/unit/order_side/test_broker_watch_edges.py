@@ -50,6 +50,11 @@ def test_the_last_fifth_of_the_way_to_a_target_is_near(pnl, is_near):
     assert Watched(pnl, upper=1_000).is_due(400 * MS) is is_near
 
 
+@pytest.mark.parametrize(("pnl", "is_near"), [(-1_200, True), (-1_201, False)])
+def test_a_target_below_zero_has_its_neighbourhood_too(pnl, is_near):
+    assert Watched(pnl, upper=-1_000).is_due(400 * MS) is is_near
+
+
 def test_a_position_without_any_level_is_never_near():
     assert not Watched(-5_000).is_due(400 * MS)
     assert not Watched(5_000).is_due(400 * MS)
