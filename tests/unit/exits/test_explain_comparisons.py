@@ -112,6 +112,15 @@ def test_the_first_check_that_fails_is_the_one_that_is_named(drawn):
         ({"ask": 150_00}, "wide book: ₹99.95 to ₹150.00"),
         ({"last": 101_00}, "last ₹101.00 outside the book ₹99.95 to ₹100.05"),
         ({}, "jump from ₹50.00 to ₹100.00"),
+        ({"bid": 1, "ask": None}, "no ask"),
+        ({"last": 100_01, "bid": 99_96}, "₹100.01 is not on the tick grid of ₹0.05"),
+        ({"bid": 2_00, "ask": 2_25}, "last ₹100.00 outside the book ₹2.00 to ₹2.25"),
+        ({"bid": 9_50, "ask": 10_50}, "last ₹100.00 outside the book ₹9.50 to ₹10.50"),
+        ({"bid": 95_00, "ask": 105_05}, "wide book: ₹95.00 to ₹105.05"),
+        ({"last": 99_90}, "jump from ₹50.00 to ₹99.95"),
+        ({"last": 99_95}, "jump from ₹50.00 to ₹99.95"),
+        ({"last": 100_05}, "jump from ₹50.00 to ₹100.05"),
+        ({"last": 100_10}, "jump from ₹50.00 to ₹100.05"),
     ],
 )
 def test_why_a_quote_is_suspect(changed, why):
