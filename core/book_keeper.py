@@ -104,7 +104,9 @@ class BookKeeper:
         today = ist_datetime(self._clock.utc_ns()).date()
         last_good = guarded_rows(booked.position for booked in self.known.values())
         # In a thread: a thousand positions take some fifty milliseconds, and the ticks must not wait for them.
-        book = await asyncio.to_thread(build_book, snapshot, self._instruments, self._rules, today, last_good)
+        book = await asyncio.to_thread(
+            build_book, snapshot, self._instruments, self._rules, today, last_good, dict(self.known)
+        )
         self._take(book)
         self._worked_ns = self._clock.monotonic_ns() - began_ns
         self._tell_defaults(without_levels)

@@ -16,11 +16,12 @@ from core.model.position import Product
 from core.position_book import BookRules, ChosenProfiles
 from core.settings_fields import MarketHours
 from strategies.own_rules import OWN_RULES
-from strategies.profiles import NAMED_PROFILES, category_profile
+from strategies.profiles import CATEGORY_PROFILES, NAMED_PROFILES, category_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from core.model.profile import Profile
     from core.settings import Settings
 
 
@@ -39,15 +40,10 @@ def profiles_by(settings: Settings) -> Callable[[int, str, str, str], ChosenProf
             raise ConfigurationError(f"There is no exit profile {name!r}.", f"Use one of {_names(NAMED_PROFILES)}.")
     _check_own_rules()
 
+    categories = {profile.name: _with_numbers(profile, settings) for profile in CATEGORY_PROFILES.values()}
+
     def profiles_of(strategy_id: int, strategy_name: str, strategy_type: str, stored: str) -> ChosenProfiles:
-        profile = category_profile(strategy_name, strategy_type)
-        numbers = settings.category_defaults(profile.name)
-        category = replace(
-            profile,
-            target_percent=numbers.target_percent,
-            stop_percent=numbers.stop_percent,
-            dte_days=numbers.dte_days,
-        )
+        category = categories[category_profile(strategy_name, strategy_type).name]
         name = chosen.get(strategy_id) or stored.lower() or settings.default_profile
         if name is None:
             return ChosenProfiles(category)
@@ -57,6 +53,16 @@ def profiles_by(settings: Settings) -> Callable[[int, str, str, str], ChosenProf
         return ChosenProfiles(category, NAMED_PROFILES[name])
 
     return profiles_of
+
+
+def _with_numbers(profile: Profile, settings: Settings) -> Profile:
+    numbers = settings.category_defaults(profile.name)
+    return replace(
+        profile,
+        target_percent=numbers.target_percent,
+        stop_percent=numbers.stop_percent,
+        dte_days=numbers.dte_days,
+    )
 
 
 def _check_own_rules() -> None:

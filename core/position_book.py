@@ -45,8 +45,11 @@ class GuardedRow:
 
 @dataclass(frozen=True, slots=True)
 class BookedPosition:
+    """`read`: what the levels were read from, and what was read, for the next book. It is no part of what the position is."""
+
     position: Position
     levels: ExitLevels
+    read: tuple[LevelInputs, ExitLevels] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +112,12 @@ def build_book(
     rules: BookRules,
     today: date,
     last_good: Mapping[int, GuardedRow] = MappingProxyType({}),
+    before: Mapping[int, BookedPosition] = MappingProxyType({}),
 ) -> Book:
     """Group the open rows into positions and read their levels. `today` is the Indian date: what expired is set aside.
 
     A row of `last_good` that has become unreadable stays guarded as it was: a slip of somebody's pen must not take the
-    protection away.
+    protection away. Levels whose rows are those of `before` (by strategy id) are not read again.
     """
     problems: list[RowError] = list(snapshot.problems)
     groups: dict[int, _Group] = {}
@@ -130,7 +134,7 @@ def build_book(
             continue
         groups.setdefault(row.strategy_id, _Group(row.strategy_name, row.underlying)).legs.append(leg)
     lacking -= _keep_last_good(problems, last_good, groups, today)
-    booked = _with_levels(snapshot, groups, rules)
+    booked = _with_levels(snapshot, groups, rules, before)
     return Book(
         tuple(_noted(each) if each.position.strategy_id in lacking else each for each in booked), tuple(problems)
     )
@@ -180,7 +184,9 @@ class _Rows:
     planned: dict[int, list[PlannedLeg]]
 
 
-def _with_levels(snapshot: Snapshot, groups: dict[int, _Group], rules: BookRules) -> tuple[BookedPosition, ...]:
+def _with_levels(
+    snapshot: Snapshot, groups: dict[int, _Group], rules: BookRules, before: Mapping[int, BookedPosition]
+) -> tuple[BookedPosition, ...]:
     rows = _Rows(
         {row.strategy_id: row for row in snapshot.strategies},
         {row.strategy_id: row for row in snapshot.risks},
@@ -194,7 +200,10 @@ def _with_levels(snapshot: Snapshot, groups: dict[int, _Group], rules: BookRules
         name = group.name or (strategy.strategy_name if strategy else "") or f"strategy {strategy_id}"
         legs = tuple(sorted(group.legs, key=lambda leg: leg.row_id))
         position = Position(strategy_id, name, group.underlying, legs)
-        booked.append(BookedPosition(position, read_levels(_inputs(position, strategy, rows, rules))))
+        inputs = _inputs(position, strategy, rows, rules)
+        known = before[strategy_id].read if strategy_id in before else None
+        levels = known[1] if known is not None and known[0] == inputs else read_levels(inputs)
+        booked.append(BookedPosition(position, levels, (inputs, levels)))
     return tuple(booked)
 
 

@@ -1,6 +1,7 @@
 """Greek and volatility levels: off unless a row, a column, the tree, strategy_monitoring or a profile asks for one.
 
-Of each measure the first source that has it wins, with all its thresholds. What is to be done is read from free text; what is not certain only alerts.
+Of each measure the first source that has it wins, with all its thresholds. What is to be done is read from free text; what is
+not certain only alerts.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.exits.level_amounts import named
 from core.exits.partial_close import PERCENT_OF
-from core.exits.planned_greeks import FRACTION_BELOW, planned_gamma, planned_volatility
+from core.exits.planned_greeks import FRACTION_BELOW, planned_entry
 from core.model.exit_levels import FULL_EXITS, Action, LevelSource
 from core.model.override import Kind
 from core.model.special_levels import GreekKind, GreekLevel
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from core.exits.condition_leaves import GreekAsked
     from core.exits.level_sources import Sources
+    from core.exits.planned_greeks import Planned, PlannedEntry
     from core.model.trade_rows import LevelRow
 
 _OF_REFERENCE: Final = frozenset({GreekKind.IV_DOWN, GreekKind.IV_UP})
@@ -32,19 +34,20 @@ def greeks_of(sources: Sources) -> tuple[GreekLevel, ...]:
     if sources.is_off(Kind.GREEKS):
         sources.note("Greeks and volatility: switched off by the operator's override")
         return ()
+    entry = planned_entry(sources.inputs.position, sources.inputs.planned)
     won: dict[GreekKind, LevelSource] = {}
-    levels = [level for level in _levels(sources) if won.setdefault(level.kind, level.source) is level.source]
-    return tuple(_with_reference(sources, level) for level in levels)
+    levels = [level for level in _levels(sources, entry) if won.setdefault(level.kind, level.source) is level.source]
+    return tuple(_with_reference(level, entry) for level in levels)
 
 
-def _levels(sources: Sources) -> Iterator[GreekLevel]:
+def _levels(sources: Sources, entry: PlannedEntry) -> Iterator[GreekLevel]:
     for row in sources.rows.greeks:
         yield from _of_row(sources, row)
     for asked in sources.columns.greeks:
         yield _of_tree(asked, LevelSource.RISK_COLUMN)
     for asked in sources.tree.greeks:
         yield _of_tree(asked, LevelSource.CONDITIONS)
-    yield from _of_monitoring(sources)
+    yield from _of_monitoring(sources, entry.volatility)
     for profile, source in sources.inputs.profiles:
         for greek in profile.greeks:
             yield GreekLevel(greek.kind, greek.threshold, greek.action, source, profile.name)
@@ -105,12 +108,11 @@ def _joined(*notes: str) -> str:
     return "; ".join(filter(None, notes))
 
 
-def _of_monitoring(sources: Sources) -> Iterator[GreekLevel]:
+def _of_monitoring(sources: Sources, planned: Planned | None) -> Iterator[GreekLevel]:
     """Limits of the volatility, per cent a year. One that the planned volatility was beyond from the start says nothing."""
     row = sources.inputs.monitoring
     if row is None:
         return
-    planned = planned_volatility(sources.inputs.position, sources.inputs.planned)
     entry = None if planned is None else planned.value * _WHOLE
     limits = (
         (GreekKind.IV_ABOVE, row.iv_upper, "iv_upper_limit"),
@@ -126,14 +128,11 @@ def _of_monitoring(sources: Sources) -> Iterator[GreekLevel]:
             yield GreekLevel(kind, threshold, Action.ADJUST, LevelSource.MONITORING, note or name)
 
 
-def _with_reference(sources: Sources, level: GreekLevel) -> GreekLevel:
+def _with_reference(level: GreekLevel, entry: PlannedEntry) -> GreekLevel:
     """The entry's gamma or volatility from strategy_details, where it has every leg; else the first computed one counts."""
+    planned = None
     if level.kind is GreekKind.GAMMA:
-        planned = planned_gamma(sources.inputs.position, sources.inputs.planned)
+        planned = entry.gamma
     elif level.kind in _OF_REFERENCE:
-        planned = planned_volatility(sources.inputs.position, sources.inputs.planned)
-    else:
-        return level
-    if planned is None:
-        return level
-    return replace(level, reference=planned.value, note=_joined(level.note, planned.note))
+        planned = entry.volatility
+    return level if planned is None else replace(level, reference=planned.value, note=_joined(level.note, planned.note))

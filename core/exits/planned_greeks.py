@@ -19,25 +19,30 @@ class Planned(NamedTuple):
     note: str
 
 
-def planned_gamma(position: Position, planned: Sequence[PlannedLeg]) -> Planned | None:
-    """|gamma| of the whole position for each rupee: the planned gamma of one unit of each option leg, signed by its units.
+class PlannedEntry(NamedTuple):
+    """`gamma` of the whole position for each rupee, > 0. `volatility` as a fraction of 1. None: not known, or 0."""
 
-    None while an option leg has none, and when they cancel out.
+    gamma: Planned | None = None
+    volatility: Planned | None = None
+
+
+def planned_entry(position: Position, planned: Sequence[PlannedLeg]) -> PlannedEntry:
+    """|gamma| is the planned one of a unit of each option leg, signed by its units. The volatility is the average of the
+    legs', weighted by the size of each leg's vega; by its units where a vega is missing. Nothing while a leg has no plan.
     """
     pairs = _paired(position, planned)
-    if pairs is None or any(leg.gamma is None for _, leg in pairs):
+    return PlannedEntry() if pairs is None else PlannedEntry(_gamma(pairs), _volatility(pairs))
+
+
+def _gamma(pairs: list[tuple[Leg, PlannedLeg]]) -> Planned | None:
+    if any(leg.gamma is None for _, leg in pairs):
         return None
     total = abs(sum(held.units * (leg.gamma or 0) for held, leg in pairs))
     return Planned(total, "entry's gamma from strategy_details") if total else None
 
 
-def planned_volatility(position: Position, planned: Sequence[PlannedLeg]) -> Planned | None:
-    """The average of the legs' planned volatilities as a fraction of 1, weighted by the size of each leg's vega.
-
-    By its units where a vega is missing. None while an option leg has no volatility.
-    """
-    pairs = _paired(position, planned)
-    if pairs is None or any(leg.volatility is None for _, leg in pairs):
+def _volatility(pairs: list[tuple[Leg, PlannedLeg]]) -> Planned | None:
+    if any(leg.volatility is None for _, leg in pairs):
         return None
     has_vegas = all(leg.vega for _, leg in pairs)
     total = weights = 0.0
@@ -55,6 +60,8 @@ def _fraction(volatility: float) -> float:
 
 def _paired(position: Position, planned: Sequence[PlannedLeg]) -> list[tuple[Leg, PlannedLeg]] | None:
     """Each option leg with its plan; None when one has none, or when there is no option leg."""
+    if not planned:
+        return None
     plans = {(plan.option_type, plan.strike): plan for plan in planned}
     dated = {(plan.option_type, plan.strike, plan.expiry): plan for plan in planned}
     pairs = []

@@ -20,6 +20,7 @@ Row = Mapping[str, object]
 _NUMBER: Final = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _LONGEST: Final = 440
 _MAX_KEY: Final = 2**63 - 1
+_MAX_WHOLE: Final = 10**30
 _MAX_AMOUNT: Final = Decimal(10) ** 13
 _SHOWN: Final = 40
 
@@ -33,6 +34,8 @@ def shown(value: object) -> str:
 def number(row: Row, column: str) -> Decimal | None:
     """The column as a finite decimal; None when it is absent, null or blank."""
     value = row.get(column)
+    if type(value) is int and -_MAX_WHOLE < value < _MAX_WHOLE:
+        return Decimal(value)
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     is_number = isinstance(value, int | float | Decimal | str) and not isinstance(value, bool)

@@ -3,7 +3,7 @@
 import pytest
 
 from core.exits.override_text import parse_override
-from core.exits.planned_greeks import Planned, planned_gamma, planned_volatility
+from core.exits.planned_greeks import Planned, planned_entry
 from core.model.exit_levels import Action, LevelSource
 from core.model.profile import Profile, ProfileGreek
 from core.model.special_levels import GreekKind
@@ -143,6 +143,14 @@ def planned_condor(**other):
         PlannedLeg(1, right, strike * 100, EXPIRY.isoformat(), **{"gamma": gamma, "vega": vega, "volatility": iv} | other)
         for right, strike, gamma, vega, iv in shape
     )  # fmt: skip
+
+
+def planned_gamma(of, legs):
+    return planned_entry(of, legs).gamma
+
+
+def planned_volatility(of, legs):
+    return planned_entry(of, legs).volatility
 
 
 class TestPlanned:

@@ -1,5 +1,6 @@
 """From the rows of one snapshot to levels: every table reaches the position that it speaks of, and no other."""
 
+from dataclasses import replace
 from datetime import date, time
 
 import pytest
@@ -12,7 +13,7 @@ from core.model.instrument import Instrument, InstrumentKey, Right, Segment
 from core.model.position import Product
 from core.model.profile import Profile
 from core.model.trade_rows import LevelRow, MonitoringRow, PlannedLeg, RiskRow, StrategyRow, TradeRow
-from core.position_book import build_book
+from core.position_book import LACKING, build_book
 from core.settings import load_settings
 from core.stores.base import Snapshot
 from strategies import profiles
@@ -75,6 +76,40 @@ def test_each_table_reaches_its_own_position():
     assert found[7].stop.source is LevelSource.CATEGORY_DEFAULT
     assert (found[8].stop.amount, found[8].underlying, found[8].greeks) == (1_800_00, (), ())
     assert any("on the wrong side of the price ₹26,900.00" in note for note in found[8].notes)
+
+
+class TestReadAgain:
+    ROWS = (LevelRow(1, 7, "stop_loss", "primary", 900_00, "price", Action.CLOSE_POSITION, "Close"),)
+
+    def built(self, before=(), *, levels=ROWS, damaged=frozenset(), quantity=130):
+        trades = (replace(trade(7), quantity=quantity), trade(8))
+        snapshot = Snapshot(trades, (strategy(),), (RiskRow(7, greek_triggers=IV_UP),), levels, (), damaged)
+        known = {each.position.strategy_id: each for each in before}
+        return build_book(
+            snapshot, {CALL.key: CALL}, book_rules(load_settings({}, None)), TODAY, before=known
+        ).positions
+
+    def test_levels_whose_rows_have_not_changed_are_the_same_levels(self):
+        first = self.built()
+        second = self.built(first)
+        assert second == first
+        # The rules were made anew as well: what is compared is what they say.
+        assert all(one.levels is other.levels for one, other in zip(first, second, strict=True))
+
+    @pytest.mark.parametrize("change", [{"levels": ()}, {"quantity": 195}])
+    def test_any_change_is_read(self, change):
+        first = self.built()
+        (changed, same), (anew, _) = self.built(first, **change), self.built(**change)
+        assert changed == anew
+        assert changed.levels.stop.amount != first[0].levels.stop.amount
+        assert same.levels is first[1].levels
+
+    def test_a_row_that_is_set_aside_and_comes_back_leaves_no_note(self):
+        first = self.built()
+        damaged = self.built(first, damaged=frozenset({7}))
+        assert damaged[0].levels.notes == (*first[0].levels.notes, LACKING)
+        assert self.built(damaged) == first
+        assert self.built(damaged, damaged=frozenset({7})) == damaged
 
 
 def test_settings_for_all_positions_and_overrides_for_one():
