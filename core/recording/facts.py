@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, get_args
 
 from core.journal_codec import from_fields, to_fields
 from core.model import events as ev
@@ -142,6 +142,11 @@ TOLD: Final[frozenset[type[Any]]] = frozenset(get_args(ev.Event)) - _NOT_KEPT
 _JOURNALLED: Final = (ExitStarted, ExitFinished, *get_args(LimitRecord))
 _OWN: Final = (RecordingHeader, RecordingEnded, Gap, LineState, LineWants, QuoteTaken, FeedHeldBack, ClosedBefore)
 KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in (*_OWN, *_JOURNALLED, *TOLD)}
+
+
+def is_told(fact: Fact) -> TypeGuard[ev.Event]:
+    """Whether it is an event that was told to the engine."""
+    return type(fact) in TOLD
 
 
 def encode_fact(fact: Fact) -> bytes:

@@ -17,6 +17,7 @@ from core.model.journal_records import ExitStarted, JournalRecord, LimitRecord, 
 from core.model.session_time import NS_PER_MS, NS_PER_S, ist_datetime
 from core.recording import facts as rec
 from core.recording.beats import BeatGrid
+from core.recording.facts import is_told
 from core.recording.replay_account import ReplayAccount
 from core.recording.replay_watch import Curves, ProtectionLedger
 from core.recording.silence import NoSilence
@@ -168,10 +169,10 @@ class ReplayRun:
                 self._hold_back(key, not_before, until_ns)
             case ExitStarted():
                 self._closed_live.add(fact.position.strategy_id)
-            case ev.FeedStateChanged() | ev.LoopStalled() | ev.OperatorExitRequested():
-                self._say(fact, at_ns)
             case _:
-                pass
+                # At a StopRequested the player stops; the recording may go on with the next run of the monitor.
+                if is_told(fact) and not isinstance(fact, ev.StopRequested):
+                    self._say(fact, at_ns)
 
     def _is_burst(self, at_ns: int) -> bool:
         """A book of a thousand positions comes position by position: the time is told once, behind the last of them."""
