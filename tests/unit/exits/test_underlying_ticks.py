@@ -203,16 +203,14 @@ def test_the_breach_of_one_level_ends_while_another_stands():
     assert [signal.threshold for signal in rig.signals] == [2_400_000]
 
 
-def test_what_has_ended_waits_anew_although_another_level_stood_meanwhile():
-    rig = rig_with(below(24_000, Action.ADJUST), below(23_600), prices=(24_300, 24_300))
-    rig.walk(23_500, 23_900, every=0.3)
-    assert [signal.threshold for signal in rig.signals] == [2_400_000]
-    rig.open(call(2), strategy_id=2, underlying=(below(24_000, Action.ADJUST),))  # somebody else's goes on
-    rig.wait(1.2)
-    rig.index(23_500)
-    assert 2_360_000 not in [signal.threshold for signal in rig.signals]
-    rig.wait(1)
-    assert 2_360_000 in [signal.threshold for signal in rig.signals]
+def test_what_has_ended_is_forgotten_although_another_level_stands():
+    rig = rig_with(below(24_000), below(23_600), prices=(24_300, 24_300), mode=Mode.LIVE)
+    rig.engine.desk.stopping = True  # what fires is let be
+    ((sight, _),) = rig.cache.slot_of(INDEX).holders
+    rig.walk(23_500, every=0.3)
+    assert set(sight.breaches) == {(2_400_000, False), (2_360_000, False)}
+    rig.walk(23_900, every=0.3)
+    assert set(sight.breaches) == {(2_400_000, False)}
 
 
 def test_what_comes_out_of_a_backlog_is_no_witness():
@@ -326,6 +324,28 @@ def test_a_suspect_share_is_believed_by_a_second_print_near_the_first(second, is
     rig.wait(0.5)
     rig.index(second["rupees"], key=SHARE, bid=second["bid"], ask=second["ask"])
     assert (rig.watch.spot_of(1, rig.now).mark is not None) is is_believed
+
+
+@pytest.mark.parametrize(("after", "is_believed"), [(0.3, False), (0.4, True)])
+def test_a_print_stands_while_the_book_moves_around_it(after, is_believed):
+    rig = share_rig(below(1_000))
+    rig.index(1_505, key=SHARE, bid=1_400, ask=1_600)
+    rig.wait(0.6)
+    rig.index(1_505, key=SHARE, bid=1_390, ask=1_610)
+    rig.wait(after)
+    assert (rig.watch.spot_of(1, rig.now).mark is not None) is is_believed
+
+
+def test_a_repeated_packet_of_what_has_stood_is_believed_and_not_clean():
+    rig = rig_with(above(50_000))
+    rig.index(40_000)
+    rig.wait(2)
+    rig.index(40_000)
+    assert rig.watch.spot_of(1, rig.now).mark == 4_000_000
+    rig.open(call(2), strategy_id=2, underlying=(above(39_000),))
+    assert rig.signals == []
+    rig.wait(1)
+    assert len(rig.signals) == 1
 
 
 def test_near_is_measured_between_marks_and_not_between_old_trades():
@@ -578,6 +598,7 @@ def test_no_price_at_all_blinds_after_its_first_moments_in_an_open_market():
     rig.open(call(1), underlying=(below(24_000),))
     rig.wait(60)
     assert rig.blind_spot() is None
+    assert rig.watch.spot_of(1, rig.now).why == "no price for the underlying NIFTY"
     rig.session_open = True
     rig.clock()
     rig.wait(1.75)
@@ -687,9 +708,8 @@ def test_what_was_told_before_a_restart_is_not_told_again():
 
 def test_a_position_that_is_opened_anew_without_levels_is_not_watched():
     rig = rig_with(below(24_000))
-    guard = rig.engine.guards[1]
-    guard.levels = ExitLevels()
-    rig.watch.opened(guard, PositionMemory())
+    bare = rig.engine.room.guard(rig.cache.get(1), ExitLevels(), None, rig.now)
+    rig.watch.opened(bare, PositionMemory())
     assert rig.watch.sightings_of(1, rig.now) == ()
     rig.walk(23_990)
     assert rig.signals == []
