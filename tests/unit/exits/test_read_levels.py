@@ -2,10 +2,12 @@ from datetime import time
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.exits.override_text import parse_override
 from core.exits.read_levels import LevelSettings
-from core.exits.stored_basis import basis_of
+from core.exits.stored_basis import Basis, basis_of
 from core.model.exit_levels import Action, ClockLevel, DaysLevel, LevelSource
 from core.model.position import Product
 from core.model.profile import Profile
@@ -133,6 +135,26 @@ class TestRupeeBasis:
         covered = position(stock(1, 150, 100), call(2, -150, 110, 4))
         assert basis_of(covered, []).factor == 2
         assert basis_of(position(leg(1, 100, 5)), []).factor == Fraction(4, 3)
+
+    @pytest.mark.parametrize(("stored", "is_found"), [(427_50, True), (427_49, False), (472_50, True), (472_51, False)])
+    def test_five_per_cent_of_the_own_amount_agree_and_not_a_paisa_more(self, stored, is_found):
+        """Two sets of ₹225: ₹450 for the whole position, which no other reading of these amounts comes near."""
+        basis = basis_of(spread(2), [("max loss", stored, 450_00)])
+        assert (basis.name == "whole position") is is_found
+
+    @given(st.integers(1, 10**6), st.integers(1, 500), st.one_of(st.integers(0, 10**12), st.floats(0, 1e12)))
+    def test_amounts_are_rescaled_to_the_nearest_paisa_half_to_even(self, units, per, stored):
+        assert Basis("x", units, per).rescale(stored) == round(Fraction(stored) * Fraction(units, per))
+
+    @pytest.mark.parametrize(("stored", "whole"), [(1, 0), (3, 2), (5, 2), (7, 4), (2.5, 1)])
+    def test_a_half_goes_to_the_even_paisa(self, stored, whole):
+        assert Basis("x", 1, 2).rescale(stored) == whole
+
+    def test_is_found_by_the_steps_of_the_scaling_column(self):
+        steps = {f"level_{n}": {"profit": 1.75 * n, "action": f"Close {25 * n}%"} for n in (1, 2, 3)}
+        levels = read(spread(2), row("stop_loss", 1), risk=risk(scaling_exits=steps))
+        assert shown(levels.stop) == (150, ROW)
+        assert any("rupee levels read per unit: stored max profit ₹7.00" in note for note in levels.notes)
 
     def test_a_stored_amount_is_a_magnitude(self):
         assert shown(read(None, row("stop_loss", -100)).stop) == (100, ROW)

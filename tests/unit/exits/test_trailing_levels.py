@@ -181,6 +181,9 @@ class TestLocks:
         assert steps(levels) == kept
         assert names(levels.notes, why)
 
+    def test_a_trigger_at_the_max_profit_is_one(self):
+        assert steps(read(None, lock(525, "move_to_cost"))) == [(525, 0)]
+
     def test_a_share_of_what_is_not_known_is_named(self):
         levels = read(UNKNOWN, lock(40, "lock_profit_20", "percentage"))
         assert names(

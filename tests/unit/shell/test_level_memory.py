@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,15 +61,17 @@ def test_rows_that_stay_away_are_given_up_and_told_once():
     assert memory.due_ns() is None
 
 
-def test_rows_of_the_optional_tables_hold_too_and_nobody_is_told_when_they_go():
+@pytest.mark.parametrize(
+    ("table", "rows"), [("monitoring", (MonitoringRow(7, support=23_900_00),)), ("details", (PlannedLeg(7, "CE"),))]
+)
+def test_rows_of_the_optional_tables_hold_too_and_nobody_is_told_when_they_go(table, rows):
     memory = LevelMemory()
-    rows = {"monitoring": (MonitoringRow(7, support=23_900_00),), "details": (PlannedLeg(7, "CE"),)}
-    memory.settled(replace(snapshot(), **rows), 0)
+    memory.settled(replace(snapshot(), **{table: rows}), 0)
     between, lost = memory.settled(snapshot(), 10)
-    assert (between.monitoring, between.details, lost) == (*rows.values(), frozenset())
+    assert (getattr(between, table), lost) == (rows, frozenset())
     assert memory.due_ns() == 10 + GRACE_NS
     gone, lost = memory.settled(snapshot(), 10 + GRACE_NS)
-    assert (gone.monitoring, gone.details, lost) == ((), (), frozenset())
+    assert (getattr(gone, table), lost) == ((), frozenset())
     assert memory.due_ns() is None
 
 
