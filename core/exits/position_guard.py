@@ -145,6 +145,8 @@ class PositionGuard:
     @property
     def next_deadline_ns(self) -> int | None:
         """When a waiting breach has to be looked at again by `on_time`; None when nothing waits for the clock."""
+        if not self._breaches:
+            return None
         settings = self._settings
         waits = [settings.leg_settle_ms * NS_PER_MS, settings.stop_confirm_max_ms * NS_PER_MS]
         due = [breach.since_ns + wait for breach in self._breaches.values() for wait in waits]
