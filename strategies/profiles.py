@@ -1,4 +1,9 @@
-"""The default exit levels of each category, and the named sets that an operator can choose per strategy."""
+"""The default exit levels of each category, and the named sets that an operator can choose per strategy.
+
+A set of your own is one more `Profile` in NAMED_PROFILES; `core/model/profile.py` says what it can hold, own rules included.
+It is chosen by EXIT_PROFILE_<strategy id>, by a column exit_profile of the strategy's rows, or by DEFAULT_PROFILE for all.
+Rows come before a set, level by level: it says only what they leave open.
+"""
 
 from __future__ import annotations
 
