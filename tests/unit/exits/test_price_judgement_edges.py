@@ -212,8 +212,12 @@ def test_a_packet_begins_the_intervals_anew(judge):
 
 
 def test_a_line_that_comes_to_life_begins_anew(judge):
-    for seen, due_ns in ((None, NOW), (feed(at=NOW - S), NOW + 1_500 * MS)):
-        one = watched(TrustState.ON_REST, None, interval_ns=20 * S, resubscribed=2)
+    for seen, told, due_ns in (
+        (None, None, NOW),
+        (feed(at=NOW - S), None, NOW + 1_500 * MS),
+        (None, rest(at=NOW - 2 * S), NOW + 500 * MS),
+    ):
+        one = watched(TrustState.ON_REST, None, interval_ns=20 * S, resubscribed=2, rest=told)
         one.due_ns, one.looked_ns = NOW + 9 * S, NOW - 250 * MS
         judge.look(one, seen, NOW, on_line=True)
         assert (one.line_ns, one.resubscribed, one.interval_ns) == (NOW - 250 * MS, 0, 0)

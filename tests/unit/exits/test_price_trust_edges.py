@@ -122,10 +122,10 @@ def test_one_check_looks_at_three_hundred():
 
 def test_a_late_feed_is_looked_at_at_once_and_four_times_a_second():
     judged = live()
-    judged.check(S)
-    judged.packet()
-    judged.check(100 * MS)
-    judged.now += 2 * S
+    for _ in range(6):
+        judged.packet()
+        judged.check(500 * MS)
+    assert looks(judged) == 0
     judged.trust.set_lagging(is_lagging=True)
     assert looks(judged) == 1
     assert judged.trust.has_due
@@ -172,6 +172,7 @@ def test_a_quiet_instrument_that_comes_near_a_level_is_verified_as_if_it_had_bee
     told = judged.now
     judged.check(2 * S)
     judged.trust.set_near({A})
+    assert judged.trust._watched[A].interval_ns == 5 * S
     judged.trust.lines_changed()
     judged.check()
     judged.trust.check(told + 5 * S - 1)
@@ -349,10 +350,12 @@ def test_only_an_instrument_that_brings_nothing_since_its_line_lives_is_subscrib
 
 
 def test_an_instrument_without_any_price_is_asked_for_before_one_that_rest_has_answered():
-    judged = Judged(A, B)
+    judged = Judged(A)
     judged.check()
     judged.rest(100, A)
     judged.check(3 * S)
+    judged.trust.set_wanted((A, B), judged.now)
+    judged.check()
     assert judged.trust.next_batch(1) == (B,)
     assert judged.trust.next_batch(1) == (A,)
 

@@ -97,7 +97,7 @@ def test_what_somebody_closed_during_a_pause_stays_known():
     rig.begin(position(1, leg(11, 501, -225)), nets={501: -225})
     rig.refuse(send(rig), Refusal.VALIDATION)
     rig.wait(0.2)
-    rig.positions({501: -75})
+    rig.positions({501: -75}, requested=rig.now - 50 * MS)
     rig.wait(0.8)
     rig.quote()
     rig.positions({501: -225})
