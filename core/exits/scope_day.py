@@ -51,6 +51,7 @@ class ScopeDay:
         self._shares: dict[int, Paise] = {}
         self._told_unknown: set[ScopeKey] = set()
         self._has_daily = any(limit.daily_loss is not None for limit in limits)
+        self._begun: date | None = None
 
     def adopt(self) -> None:
         """Take over what the journal held, once it is known what time it is."""
@@ -74,7 +75,10 @@ class ScopeDay:
     def turn(self, moment: Moment) -> bool:
         """Begin the day of a session. True when something has changed with it."""
         ledger, day = self._ledger, moment.ist.date()
-        if moment.session_open is not True or not ledger.is_over(day):
+        if moment.session_open is not True:
+            return False
+        self._begun = day
+        if not ledger.is_over(day):
             return False
         is_new = ledger.day != day
         over = ledger.begin(day)
@@ -98,7 +102,8 @@ class ScopeDay:
 
     def count_over(self, over: Over) -> None:
         """Count a position that is over without an exit of ours."""
-        self._count(DayCounted("", over.strategy_id, over.underlying, over.change, self._desk.utc_ns))
+        if over.change is not None or not self._is_before_session:
+            self._count(DayCounted("", over.strategy_id, over.underlying, over.change, self._desk.utc_ns))
 
     def reset(self, key: ScopeKey, forgiven: Paise) -> None:
         self._told_unknown.discard(key)
@@ -131,8 +136,15 @@ class ScopeDay:
             earlier = sum(self._shares.get(leg.row_id, 0) for leg in record.legs)
         return None if base is None else record.realised_pnl + earlier - base
 
+    @property
+    def _is_before_session(self) -> bool:
+        """What ends now without a base ended before anybody could trade today: rows of yesterday that are cleared up."""
+        return self._desk.session_open is False and self._begun != ist_date(self._desk.utc_ns)
+
     def _count_exit(self, record: ExitRecord, change: Paise | None) -> bool:
         if ist_date(record.finished_at_ns) != self._today or record.exit_id in self._ledger.counted:
+            return False
+        if change is None and self._is_before_session:
             return False
         underlying = record.symbol.strip().upper()
         self._count(DayCounted(record.exit_id, record.strategy_id, underlying, change, record.finished_at_ns))

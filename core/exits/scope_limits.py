@@ -16,6 +16,7 @@ How exit_rules 3 is read here:
   until then. An exit brings what it has realised, shares closed before included, minus that base; it is in the journal
   together with the end of the exit. What nobody knows (a price unknown, an exit from before the limit was set, rows closed by
   others before the broker showed it) makes the day of its scopes unknown: paged, and the daily limit rests until it is reset.
+  What ends before the session begins brings nothing.
 - **Latched**: a limit that fired closes whatever is opened in its scope while the session is open, without a look at prices,
   until a session of another IST day begins or an operator resets it. Other limits of the same scope rest meanwhile.
 - **A reset** also lets the daily loss count from what the day has brought until then. `max_loss` and `max_profit` are of what is
@@ -119,12 +120,12 @@ class ScopeLimits:
             self._rearm_all()
         self._settle(at_ns)
         self._find_bases(at_ns)
-        self._day.tell_unknown()
         if moment.session_open is not True:
             self._blindness.forget()
             for pool in self._outside:
                 pool.forget()
             return ()
+        self._day.tell_unknown()
         self._blindness.look(self._roster.members, at_ns, feed_live=moment.feed_live)
         signals = self._late(at_ns)
         for pool in tuple(self._outside):
@@ -184,8 +185,8 @@ class ScopeLimits:
             pool.forget()
             return ()
         trips = pool.judge(at_ns, tick_ns)
-        for hindered in pool.unsafe.values():
-            self._blindness.doubtful[hindered.member.strategy_id] = hindered.member
+        if pool.found is not None:
+            self._blindness.doubtful[pool.found.member.strategy_id] = pool.found.member
         self._blindness.note(pool, at_ns)
         if not pool.tally.watched:
             del self._outside[pool]

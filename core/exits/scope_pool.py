@@ -47,7 +47,8 @@ class Pool:
     """One sum for every scope that has the same positions: the account's and the portfolio's are one.
 
     `guarded` and `leaving` (an exit of theirs is under way) are counted; `unseen` are exits that an earlier run began, whose
-    P&L nobody can say until they are over. `unsafe` are those that were last found not to be believed.
+    P&L nobody can say until they are over. `unsafe` are those that were last found not to be believed, `found` is what the
+    last judgement came upon.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Pool:
         self.leaving: dict[int, Member] = {}
         self.unseen: dict[int, str] = {}
         self.unsafe: dict[int, Hindered] = {}
+        self.found: Hindered | None = None
         self._bases: Paise = 0
         self._unbased = 0
         self._places: tuple[tuple[Line, Paise], ...] = ()
@@ -171,6 +173,7 @@ class Pool:
 
     def judge(self, at_ns: int, tick_ns: int | None) -> Sequence[Trip]:
         """What fires at `at_ns` (monotonic), when it is safe to trade at all. `tick_ns`: receipt of the tick that asks."""
+        self.found = None
         total = self.tally.total
         breached = {line: place for line, place in self._places if line.is_breached(total, place)}
         if not breached:
@@ -189,7 +192,7 @@ class Pool:
         self._looked_ns = at_ns
         look = look_at(self.members, total, at_ns, self._settings.quote_limits)
         if isinstance(look, Hindered):
-            self.unsafe[look.member.strategy_id] = look
+            self.unsafe[look.member.strategy_id] = self.found = look
             self._standing.clear()
             return ()
         self.unsafe.clear()

@@ -467,6 +467,41 @@ class TestUnknown:
         assert counted(rig) == [("", 1, None)]
         assert rig.state(DAILY).open_pnl == 0
 
+    @pytest.mark.parametrize("is_the_morning_after", [False, True])
+    def test_rows_that_are_cleared_up_before_the_session_bring_nothing(self, rig, is_the_morning_after):
+        rig.session_open = is_the_morning_after
+        rig.put(OLD, OTHER)
+        rig.session_open = False
+        rig.beat()
+        rig.now += is_the_morning_after * DAY_S * 1_000_000_000
+        rig.beat()
+        rig.tell(ev.PositionGone(1, rig.now))
+        rig.beat()
+        rig.session_open = True
+        rig.tick(502, ENTRY)
+        rig.beat(2)
+        assert day_pnl(rig) == 0
+        assert counted(rig) == []
+
+    def test_neither_does_what_the_broker_shows_closed_then(self, rig):
+        rig.session_open = False
+        rig.put(OLD, OTHER)
+        closed_outside(rig)
+        rig.tell(ev.TradeBookRead((), rig.now, rig.now))
+        rig.positions({501: 0, 502: 1})
+        rig.beat()
+        assert rig.running(1) is None
+        assert counted(rig) == []
+
+    def test_after_the_session_nobody_is_called_for_it(self, rig):
+        rig.put(OLD, OTHER)
+        rig.session_open = False
+        rig.beat()
+        rig.tell(ev.PositionGone(1, rig.now))
+        rig.beat(4)
+        assert counted(rig) == [("", 1, None)]
+        assert rig.alerts == []
+
     def test_many_unknown_days_are_one_page(self):
         rig = rig_with(*(ScopeLimit(scope, daily_loss=LIMIT) for scope in Scope))
         rig.put(OLD, OTHER)
