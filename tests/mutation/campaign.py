@@ -8,6 +8,7 @@ process that knows no module of the project loads them all with the change in pl
 
 from __future__ import annotations
 
+import ast
 import gc
 import importlib
 import importlib.util
@@ -97,20 +98,34 @@ class Order:
     facts: Facts
     tests: Sequence[str]
     found: dict[str, Counter[str]] = field(default_factory=dict)
+    imports: dict[str, set[str]] = field(default_factory=dict)
+    """By file with tests: the modules that it imports."""
 
     def of(self, mutant: Mutant) -> list[str]:
-        """The tests that run the changed lines. What is outside of functions has none of its own: those that run the module.
+        """The tests that run the changed lines.
 
-        A module that nothing runs (constants alone) is judged by all.
+        What is outside of functions has no lines of its own that tests run: all that run the module or import it. A module of
+        which there are none is judged by all.
         """
         by_line = self.facts.tests_of_line.get(mutant.file, {})
         covering = {name for tests in by_line.values() for name in tests} - {""}
-        names = covering or set(self.facts.seconds)
         if mutant.is_inside:
             names = {name for line in mutant.lines for name in by_line.get(line, ())}
+        else:
+            covering |= self._importing(mutant.file.removesuffix(".py").replace("/", "."))
+            names = covering or set(self.facts.seconds)
         return sorted(
             names & self.facts.seconds.keys(), key=lambda name: self._cost(mutant, name, is_near=name in covering)
         )
+
+    def _importing(self, module: str) -> set[str]:
+        """The tests of files that import the module themselves."""
+        if not self.imports:
+            for file in {name.split("::", maxsplit=1)[0] for name in self.facts.seconds}:
+                nodes = ast.walk(ast.parse((ROOT / file).read_text()))
+                self.imports[file] = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+        files = {file for file, modules in self.imports.items() if module in modules}
+        return {name for name in self.facts.seconds if name.split("::", maxsplit=1)[0] in files}
 
     def is_loaded_early(self, mutant: Mutant) -> bool:
         """The lines run already while modules are loaded or tests are collected: a later swap would come too late."""
