@@ -191,7 +191,11 @@ class PositionGuard:
     def distrust(self, key: InstrumentKey, at_ns: int) -> None:
         """Nothing shows that this price is still true: it is stale until a quote comes that was received after `at_ns`."""
         self._marks.doubt(key, at_ns)
+        # What was crossed with this price is not known to be crossed any more, whenever that is looked at next.
+        self.changes += len(self._breaches)
+        self._breaches.clear()
         self._is_calm = False
+        self.rearm_band()
 
     def keep_only(self, levels: ExitLevels) -> None:
         """Go on with fewer levels: one has had its say. The peak stays, and what waits for its witness goes on waiting."""

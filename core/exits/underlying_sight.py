@@ -170,6 +170,7 @@ class UnderlyingSight(Holder):
 
     def doubt(self, at_ns: int) -> None:
         self._trust.doubt(self.key, at_ns)
+        self.breaches.clear()
 
     def settle(self, at_ns: int) -> None:
         """A print that has stood long enough is believed, whatever it was when it came."""

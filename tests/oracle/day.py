@@ -93,8 +93,7 @@ class Day:
                 market.session_open = is_open
                 self._clock()
             case Doubted(keys=keys):
-                market.doubted_ms.update(dict.fromkeys(keys, now_ms))
-                self._look.update(self.judges)
+                self._doubt(keys)
             case FeedTold(is_live=is_live):
                 self._hear_of_the_feed(is_live=is_live)
             case Restarted():
@@ -103,6 +102,15 @@ class Day:
                 if lasted_ms > STANDSTILL_MS:
                     self._hold(now_ms - lasted_ms)
                 self._clock()
+
+    def _doubt(self, keys: Iterable[str]) -> None:
+        """What was crossed with these prices is not known to be crossed any more."""
+        for key in keys:
+            self.market.doubted_ms[key] = self.now_ms
+            for judge in self._by_key[key]:
+                judge.forget_breaches()
+            if key in self.eyes:
+                self.eyes[key].breaches.clear()
 
     def _hear_of_the_feed(self, *, is_live: bool) -> None:
         if is_live is not (self.market.down_ms is None):

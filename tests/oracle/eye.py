@@ -31,6 +31,15 @@ class _Breach:
 
 
 @dataclass(slots=True)
+class Close:
+    """`mark` None: the candle had no close. `looked_ms`: when it was looked at first, in a session known to be open."""
+
+    end_ms: int
+    mark: int | None
+    looked_ms: int | None = None
+
+
+@dataclass(slots=True)
 class Eye:
     """One index. `watchers` are the positions with levels of it; they leave when they are over."""
 
@@ -45,8 +54,8 @@ class Eye:
     print_ms: int = 0
     is_frozen: bool = False
     breaches: dict[Underlying, _Breach] = field(default_factory=dict)
-    closes: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """By minutes: the end of the last candle, and its close."""
+    closes: dict[int, Close] = field(default_factory=dict)
+    """By minutes: how the last candle ended."""
 
     def begin_again(self) -> None:
         self.newest, self.believed, self.is_clean, self.is_frozen = None, None, False, False
@@ -85,8 +94,11 @@ class Eye:
 
     def sees(self, now_ms: int) -> bool:
         """Whether levels may be compared with it."""
+        return self.market.session_open is True and self._is_shown(now_ms)
+
+    def _is_shown(self, now_ms: int) -> bool:
         seen = self.market.seen.get(self.key)
-        if self.market.session_open is not True or self.newest is None or seen is None:
+        if self.newest is None or seen is None:
             return False
         return not self.market.is_stale(seen, now_ms) and not self.is_frozen
 
@@ -141,18 +153,26 @@ class Eye:
         }
 
     def by_close(self, now: datetime, now_ms: int) -> Iterator[tuple[Judge, Signal]]:
-        """Of the candles that have ended now, or within the second in which some level of theirs had its say."""
+        """Of candles that are over and not a candle old; again within the second after the first look."""
         for minutes in self._lengths():
-            if _candle_start(now, now_ms, minutes) == now_ms:
-                self._settle(now_ms)
-                self.closes.pop(minutes, None)
-                if self.believed is not None and self.believed[1] >= now_ms - minutes * 60_000 and self.sees(now_ms):
-                    self.closes[minutes] = now_ms, self.believed[0]
-            ended_ms, close = self.closes.get(minutes, (0, 0))
-            if now_ms - ended_ms <= LOOK_MS and self.market.session_open is True:
+            start_ms, close = _candle_start(now, now_ms, minutes), self.closes.get(minutes)
+            if start_ms == now_ms and (close is None or close.end_ms != now_ms):
+                close = self.closes[minutes] = Close(now_ms, self._close(now_ms, minutes))
+            if close is None or close.mark is None or self.market.session_open is not True:
+                continue
+            close.looked_ms = now_ms if close.looked_ms is None else close.looked_ms
+            if now_ms - close.end_ms < minutes * 60_000 and now_ms - close.looked_ms <= LOOK_MS:
                 for judge, level in self.levels(minutes):
-                    if is_reached(level, close):
-                        yield judge, _signal(level, close)
+                    if is_reached(level, close.mark):
+                        yield judge, _signal(level, close.mark)
+
+    def _close(self, end_ms: int, minutes: int) -> int | None:
+        """The last believed quote that was received in the candle; what comes at its very end belongs to the next."""
+        self._settle(end_ms)
+        if self.believed is None or not self._is_shown(end_ms):
+            return None
+        mark, received_ms = self.believed
+        return mark if end_ms - minutes * 60_000 <= received_ms < end_ms else None
 
 
 def is_reached(level: Underlying, mark: int) -> bool:

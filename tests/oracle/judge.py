@@ -108,6 +108,9 @@ class Judge:
         self.weigh()
         self._breaches.clear()
 
+    def forget_breaches(self) -> None:
+        self._breaches.clear()
+
     def begin_again(self) -> None:
         """After a restart: what waited is forgotten, what was reached and closed is not."""
         self._breaches.clear()

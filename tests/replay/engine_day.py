@@ -48,6 +48,7 @@ AT_ONCE = DeskSettings(
 )
 BEHIND_MS = 2_000
 TOO_MANY = 100
+AT_MOST = 1_000
 
 
 class NeverBehind(Backlog):
@@ -199,9 +200,12 @@ class EngineDay:
 
     def _carry_out(self, commands: tuple[cmd.Command, ...]) -> None:
         waiting = deque(commands)
-        while waiting:
+        for _ in range(AT_MOST):
+            if not waiting:
+                return
             for event in self._answers(waiting.popleft()):
                 waiting.extend(self.engine.handle(event))
+        raise AssertionError(f"{AT_MOST} commands, and no end: {waiting}")
 
     def _answers(self, command: cmd.Command) -> list[ev.Event]:
         match command:
@@ -251,8 +255,9 @@ class EngineDay:
     # The broker
 
     def _positions(self) -> ev.PositionsRead:
+        """Asked for after everything that was filled until now: time stands still here, and an equal time would prove nothing."""
         rows = tuple(BrokerPosition(holding, net, 0, 0) for holding, net in self.nets.items())
-        return ev.PositionsRead(PositionReport(rows, self.now_ns, self.now_ns), self.now_ns)
+        return ev.PositionsRead(PositionReport(rows, self.now_ns + 1, self.now_ns + 1), self.now_ns)
 
     def _fill(self, intent: OrderIntent) -> list[ev.Event]:
         quote = self.engine._quote_of(intent.holding.instrument)
