@@ -253,7 +253,7 @@ class Day:
 
     def _fill(self, leaving: Leaving) -> bool:
         """Whether a rest goes on now."""
-        if not leaving.is_filled(self.market):
+        if leaving not in self.leaving or not leaving.is_filled(self.market):
             return False
         judge = leaving.judge
         self.leaving.remove(leaving)
