@@ -91,19 +91,20 @@ class ScopeDay:
             self._roster.forget_bases()
         return True
 
-    def finished(self, record: ExitRecord) -> bool:
-        """Count an exit. True when the day of its scopes has changed."""
+    def finished(self, record: ExitRecord) -> None:
+        """Count an exit, or a share: what a share has brought is in the P&L of the rest, when it is known."""
+        realised = record.realised_pnl
         if record.action not in PERCENT_OF:
-            return self._count_exit(record, self._brought(record, self._roster.finish(record.strategy_id)))
-        first, realised = record.legs[0].row_id, record.realised_pnl
-        self._shares[first] = self._shares.get(first, 0) + (realised or 0)
-        # What a share has brought is in the P&L of the rest, when it is known.
-        return realised is None and self._count_exit(record, None)
+            self._count_exit(record, self._brought(record, self._roster.finish(record.strategy_id)))
+        elif realised is None:
+            self._count_exit(record, None)
+        else:
+            first = record.legs[0].row_id
+            self._shares[first] = self._shares.get(first, 0) + realised
 
     def count_over(self, over: Over) -> None:
         """Count a position that is over without an exit of ours."""
-        if over.change is not None or not self._is_before_session:
-            self._count(DayCounted("", over.strategy_id, over.underlying, over.change, self._desk.utc_ns))
+        self._count(DayCounted("", over.strategy_id, over.underlying, over.change, self._desk.utc_ns))
 
     def reset(self, key: ScopeKey, forgiven: Paise) -> None:
         self._told_unknown.discard(key)
@@ -136,20 +137,13 @@ class ScopeDay:
             earlier = sum(self._shares.get(leg.row_id, 0) for leg in record.legs)
         return None if base is None else record.realised_pnl + earlier - base
 
-    @property
-    def _is_before_session(self) -> bool:
-        """What ends now without a base ended before anybody could trade today: rows of yesterday that are cleared up."""
-        return self._desk.session_open is False and self._begun != ist_date(self._desk.utc_ns)
-
-    def _count_exit(self, record: ExitRecord, change: Paise | None) -> bool:
-        if ist_date(record.finished_at_ns) != self._today or record.exit_id in self._ledger.counted:
-            return False
-        if change is None and self._is_before_session:
-            return False
-        underlying = record.symbol.strip().upper()
-        self._count(DayCounted(record.exit_id, record.strategy_id, underlying, change, record.finished_at_ns))
-        return True
+    def _count_exit(self, record: ExitRecord, change: Paise | None) -> None:
+        if ist_date(record.finished_at_ns) == self._today and record.exit_id not in self._ledger.counted:
+            underlying = record.symbol.strip().upper()
+            self._count(DayCounted(record.exit_id, record.strategy_id, underlying, change, record.finished_at_ns))
 
     def _count(self, record: DayCounted) -> None:
-        if self._has_daily:
+        """What ends before anybody could trade today brings nothing: rows of yesterday that are cleared up."""
+        is_before_session = self._desk.session_open is False and self._begun != ist_date(self._desk.utc_ns)
+        if self._has_daily and not is_before_session:
             self.keep(record)

@@ -71,16 +71,16 @@ class LimitLedger:
 
     def is_over(self, day: date) -> bool:
         """Whether something of another day is still in force."""
-        return self.day != day or any(ist_date(trip.utc_ns) != day for trip in self.latches.values())
+        return self.day != day or bool(self._old_latches(day))
 
     def begin(self, day: date) -> tuple[LimitTripped, ...]:
-        """The session of that day counts from now on. Returns the limits that are in force again."""
+        """The session of that day counts from now on. Returns the limits that are to be in force again."""
         if self.day not in {None, day}:
             self._brought.clear()
             self._forgiven.clear()
             self.unknown.clear()
         self.day = day
-        over = tuple(trip for trip in self.latches.values() if ist_date(trip.utc_ns) != day)
-        for trip in over:
-            del self.latches[trip.key]
-        return over
+        return self._old_latches(day)
+
+    def _old_latches(self, day: date) -> tuple[LimitTripped, ...]:
+        return tuple(trip for trip in self.latches.values() if ist_date(trip.utc_ns) != day)

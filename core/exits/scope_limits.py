@@ -78,7 +78,7 @@ class ScopeLimits:
         self._desk = desk
         self._room = room
         self._ledger = LimitLedger()
-        self._roster = Roster(limits, cache, settings, self._ledger, desk, self._watch)
+        self._roster = Roster(limits, cache, settings, self._ledger, desk, self._watch, self._notice)
         self._day = ScopeDay(limits, self._ledger, self._roster, desk, memory_of)
         self._blindness = ScopeBlindness(desk.say)
         self._outside: dict[Pool, None] = {}
@@ -89,12 +89,10 @@ class ScopeLimits:
         return min((at_ns for at_ns in due if at_ns is not None), default=None)
 
     def opened(self, guard: PositionGuard, memory: PositionMemory) -> None:
-        self._day.adopt()
         member = self._roster.open(guard, memory)
         guard.booked.on_recount = partial(self._recounted, member)
         guard.blind_spots.append(partial(self._blind_spot, member))
         self._blindness.doubtful[member.strategy_id] = member
-        self._look_later(member.pools)
 
     def gone(self, strategy_id: int) -> None:
         self._blindness.doubtful.pop(strategy_id, None)
@@ -102,14 +100,14 @@ class ScopeLimits:
 
     def finished(self, record: ExitRecord) -> None:
         self._day.adopt()
-        if self._day.finished(record):
-            self._rearm(record.strategy_id, record.symbol.strip().upper())
+        self._day.finished(record)
+        self._rearm(record.strategy_id, record.symbol.strip().upper())
 
     def doubted(self, keys: Iterable[InstrumentKey], at_ns: int) -> None:
         for key in keys:
             slot = self._cache.slot_of(key)
             for booked in () if slot is None else slot.positions:
-                member = self._roster.member_of(booked)
+                member = self._roster.counted(booked.position.strategy_id)
                 if member is not None:
                     self._blindness.look_at(member, at_ns)
 
@@ -182,15 +180,13 @@ class ScopeLimits:
     def _judged(self, pool: Pool, at_ns: int, tick_ns: int | None) -> Sequence[Signal]:
         self._outside[pool] = None
         if self._desk.stopping or self._desk.session_open is not True:
-            pool.forget()
             return ()
-        trips = pool.judge(at_ns, tick_ns)
+        signals = self._fired(pool, pool.judge(at_ns, tick_ns), at_ns)
         if pool.found is not None:
-            self._blindness.doubtful[pool.found.member.strategy_id] = pool.found.member
-        self._blindness.note(pool, at_ns)
+            self._blindness.look_at(pool.found.member, at_ns)
         if not pool.tally.watched:
             del self._outside[pool]
-        return self._fired(pool, trips, at_ns) if trips else ()
+        return signals
 
     def _fired(self, pool: Pool, trips: Iterable[Trip], at_ns: int) -> list[Signal]:
         signals = []
@@ -205,7 +201,7 @@ class ScopeLimits:
             self._desk.say(words.tripped_alert(latch, reason))
             those = pool.guarded.values()
             signals += [words.limit_signal(member, latch, reason, at_ns, trip.tick_ns) for member in those]
-        pool.rearm()
+            pool.rearm()
         return signals
 
     def _late(self, at_ns: int) -> list[Signal]:
@@ -230,34 +226,24 @@ class ScopeLimits:
         for member in next_share(self._roster.unbased):
             if self._roster.find_base(member, at_ns):
                 self.news.add(member.strategy_id)
-                self._look_later(member.pools)
 
     def _recounted(self, member: Member, before: Paise | None) -> None:
         if self._roster.counted(member.strategy_id) is member:
             for pool in member.pools:
                 pool.recounted(member, before)
-            self._blindness.doubtful[member.strategy_id] = member
-            self._look_later(member.pools)
 
-    def _look_later(self, pools: Iterable[Pool]) -> None:
+    def _notice(self, pool: Pool) -> None:
         """What is beyond a limit without a tick of its own is judged by the clock."""
-        for pool in pools:
-            if pool.is_outside:
-                self._outside[pool] = None
-                self._room.look_again()
+        self._outside[pool] = None
 
     def _rearm(self, strategy_id: int, underlying: str) -> None:
-        pools = self._roster.pools_of(strategy_id, underlying)
-        for pool in pools:
+        for pool in self._roster.pools_of(strategy_id, underlying):
             pool.rearm()
-        self._look_later(pools)
 
     def _rearm_all(self) -> None:
-        pools = self._roster.pools.values()
-        for pool in pools:
+        self._outside.clear()
+        for pool in self._roster.pools.values():
             pool.rearm()
-        self._outside = {pool: None for pool in self._outside if pool in pools}
-        self._look_later(pools)
 
     def _blind_spot(self, member: Member, _at_ns: int) -> str | None:
         if self._desk.session_open is not True:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from core.exits.scope_belief import Hindered, look_at
+from core.exits.scope_belief import Hindered, hindrance_of, look_at
 from core.model.session_time import NS_PER_MS
 from core.model.special_levels import LimitKind
 from core.position_cache_manager import OPEN_BOUND
 from core.position_tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from core.exits.guard_settings import GuardSettings
     from core.exits.scope_belief import Look, Member
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from core.model.special_levels import ScopeKey
     from core.position_cache_manager import PositionCacheManager
 
-_NEVER_NS: Final = -(2**62)
 _LOOK_NS: Final = 50 * NS_PER_MS
 _LOOK_NS_PER_LEG: Final = 50_000
 """Looking at all legs of a scope takes some microseconds a leg: in a large book it is done less often, so that ticks go first."""
@@ -57,7 +56,9 @@ class Pool:
         cache: PositionCacheManager,
         settings: GuardSettings,
         ledger: LimitLedger,
+        notice: Callable[[Pool], None],
     ) -> None:
+        """`notice` is told when the sum is at or beyond a limit without a tick of its own: nobody would judge it."""
         self.lines = lines
         self.has_daily = any(line.kind is LimitKind.DAILY_LOSS for line in lines)
         self.tally = Tally(cache)
@@ -70,13 +71,13 @@ class Pool:
         self._unbased = 0
         self._places: tuple[tuple[Line, Paise], ...] = ()
         self._standing: dict[Line, Standing] = {}
-        self._looked_ns = _NEVER_NS
+        self._looked_ns: int | None = None
         self._is_behind = False
         self._settings = settings
         self._settle_ns = settings.leg_settle_ms * NS_PER_MS
         self._confirm_ns = settings.stop_confirm_max_ms * NS_PER_MS
         self._ledger = ledger
-        self.rearm()
+        self._notice = notice
 
     @property
     def keys(self) -> tuple[ScopeKey, ...]:
@@ -91,15 +92,11 @@ class Pool:
         return not (self.guarded or self.leaving or self.unseen)
 
     @property
-    def is_outside(self) -> bool:
-        """Whether the sum is at or beyond a limit."""
-        total = self.tally.total
-        return any(line.is_breached(total, place) for line, place in self._places)
-
-    @property
     def next_deadline_ns(self) -> int | None:
         """When a waiting breach has to be looked at again; None when nothing waits."""
         looked_ns = self._looked_ns
+        if looked_ns is None:
+            return None
         due: list[int] = []
         for standing in self._standing.values():
             waits = (standing.since_ns + self._settle_ns, standing.since_ns + self._confirm_ns)
@@ -165,6 +162,8 @@ class Pool:
         tally = self.tally
         tally.lower = max((place for line, place in places if line.is_loss), default=-OPEN_BOUND)
         tally.upper = min((place for line, place in places if not line.is_loss), default=OPEN_BOUND)
+        if not tally.lower < tally.total < tally.upper:
+            self._notice(self)
 
     def forget(self) -> None:
         """Nothing waits any more."""
@@ -180,11 +179,10 @@ class Pool:
             self.forget()
             return ()
         self.tally.watched = True
-        if self.unsafe:
-            # The sum is not known: no breach of it stands.
+        if not self._is_known(at_ns):
+            # No breach stands of a sum that is not known.
             self._standing.clear()
-            if at_ns - self._looked_ns < self._pause_ns:
-                return ()
+            return ()
         self._keep_standing(breached, Standing(at_ns, tick_ns))
         self._is_behind = not self._is_due(at_ns)
         if self._is_behind:
@@ -193,14 +191,21 @@ class Pool:
         look = look_at(self.members, total, at_ns, self._settings.quote_limits)
         if isinstance(look, Hindered):
             self.unsafe[look.member.strategy_id] = self.found = look
-            self._standing.clear()
             return ()
-        self.unsafe.clear()
         return [
             Trip(line, self._observed(line), self._standing[line].tick_ns)
             for line, place in breached.items()
             if self._may_fire(line, place, look, at_ns)
         ]
+
+    def _is_known(self, at_ns: int) -> bool:
+        """Whether those that were found not to be believed are believed again. One look, while the first is not."""
+        while self.unsafe:
+            hindered = next(iter(self.unsafe.values()))
+            if hindrance_of(hindered.member, at_ns) is not None:
+                return False
+            del self.unsafe[hindered.member.strategy_id]
+        return True
 
     def _keep_standing(self, breached: Mapping[Line, Paise], new: Standing) -> None:
         for line in self._standing.keys() - breached.keys():
@@ -243,7 +248,7 @@ class Pool:
 
     def _is_due(self, at_ns: int) -> bool:
         """Whether to look at every leg: not at each tick of a breach that stands, but whenever a wait is over."""
-        if at_ns - self._looked_ns >= self._pause_ns:
+        if self._looked_ns is None or at_ns - self._looked_ns >= self._pause_ns:
             return True
         deadline_ns = self.next_deadline_ns
         return deadline_ns is not None and at_ns >= deadline_ns
@@ -253,7 +258,7 @@ class Pool:
         is_settled = self.tally.legs == 1 or waited_ns >= self._settle_ns
         if not line.is_loss:
             return is_settled and not look.has_suspects
-        hard = place - line.threshold + round(line.threshold * self._settings.hard_stop_multiple)
+        hard = place - line.threshold + line.threshold * self._settings.hard_stop_multiple
         if self.tally.total <= hard and look.best is not None and look.best <= place:
             return True
         is_confirmed = look.least is not None and look.least <= place

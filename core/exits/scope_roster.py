@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from core.model.money import Paise
     from core.model.position import Position
     from core.model.special_levels import ScopeLimit
-    from core.position_cache_manager import BookedPosition, PositionCacheManager
+    from core.position_cache_manager import PositionCacheManager
 
 _SHARED: Final = frozenset({Scope.ACCOUNT, Scope.PORTFOLIO})
 """The monitor watches one account: both have the same positions, and one sum."""
@@ -49,8 +49,9 @@ class Roster:
         ledger: LimitLedger,
         desk: DeskState,
         watch: Callable[[Pool], None],
+        notice: Callable[[Pool], None],
     ) -> None:
-        """`watch` is told of every new sum, so that its ticks are judged."""
+        """`watch` is told of every new sum, so that its ticks are judged. `notice` as for a pool."""
         self.pools: dict[ScopeKey, Pool] = {}
         self.members: dict[int, Member] = {}
         self.leaving: dict[int, Member] = {}
@@ -63,14 +64,11 @@ class Roster:
         self._ledger = ledger
         self._desk = desk
         self._watch = watch
+        self._notice = notice
 
     def counted(self, strategy_id: int) -> Member | None:
         """The position as it is summed now."""
         return self.members.get(strategy_id) or self.leaving.get(strategy_id)
-
-    def member_of(self, booked: BookedPosition) -> Member | None:
-        member = self.counted(booked.position.strategy_id)
-        return member if member is not None and member.booked is booked else None
 
     def pool_of(self, key: ScopeKey) -> Pool | None:
         """The sum of a scope, when it has, or today had, positions."""
@@ -173,7 +171,7 @@ class Roster:
             lines = tuple(line for each in keys for line in lines_of(self._limits, each))
             if not lines:
                 return None
-            pool = self.pools[keys[0]] = Pool(lines, self._cache, self._settings, self._ledger)
+            pool = self.pools[keys[0]] = Pool(lines, self._cache, self._settings, self._ledger, self._notice)
             self._watch(pool)
         return pool
 

@@ -219,6 +219,8 @@ class TestExits:
         assert rig.state(DAILY).latched_by is DAILY
         (alert,) = [alert for alert in rig.alerts if alert.subject == "portfolio daily loss limit fired"]
         assert "(no open position)" in alert.text
+        (pool,) = rig.limits._roster.pools.values()
+        assert pool.tally.lower < -LIMIT * 1_000, "it fires no second time"
 
     def test_the_day_of_exits_is_kept_through_a_restart(self, rig):
         put_at(rig, OLD, ENTRY - 5_000)
@@ -282,8 +284,8 @@ class TestShares:
     LONG = held(1, (501, 150))
     """Two lots."""
 
-    def share(self, rig, base=0):
-        """Half is closed at 30 paise more than its entry."""
+    def share(self, rig, base=0, fill=30):
+        """Half is closed at 30 paise more than its entry, at `fill` paise as it turns out."""
         rig.tell(ev.PositionOpened(self.LONG, self.TARGET, rig.now, rig.memories.get(1, PositionMemory())))
         rig.tick(501, ENTRY + base)
         rig.beat(2)
@@ -292,7 +294,7 @@ class TestShares:
         rig.wait(0.2)
         (intent,) = rig.submitted()
         rig.accept(intent)
-        rig.report(intent, OrderStatus.TRADED, intent.quantity, average_price=ENTRY + 30)
+        rig.report(intent, OrderStatus.TRADED, intent.quantity, average_price=ENTRY + fill)
         rig.wait(0.1)
         rig.positions({501: 75})
         rig.beat()
@@ -321,6 +323,11 @@ class TestShares:
         after = rig.reborn()
         after.put(OTHER)
         assert day_pnl(after) == day_pnl(rig)
+
+    def test_it_counts_as_it_was_filled(self):
+        rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=10_000_00))
+        self.share(rig, 10, fill=27)
+        assert day_pnl(rig) == 75 * 27 + 75 * 30 - 150 * 10
 
     def test_also_when_the_rest_is_closed_after_a_restart(self):
         rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=10_000_00))
@@ -443,6 +450,7 @@ class TestUnknown:
         after = rig.reborn(DAY_S)
         after.put(OTHER)
         assert day_pnl(after) == 0
+        assert counted(after) == []
 
     def test_an_exit_that_turns_out_to_be_none_counts_the_position_again(self, rig):
         """What was to be recorded as closed by others is there after all."""
