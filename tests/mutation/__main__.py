@@ -27,7 +27,12 @@ TESTS: Final = (
     "tests/unit/strategies",
     "tests/unit/pricing",
     "tests/property/exits",
+    # Of what stands on the decisions: explained, and planned.
+    "tests/unit/decisions/test_decision_log.py",
+    "tests/unit/decisions/test_why_compared.py",
+    "tests/unit/shell/test_position_plan.py",
 )
+"""Fast ones without sockets, processes and recordings."""
 FOLDERS: Final = ("core/exits", "strategies")
 LEDGER: Final = ROOT / "logs" / "mutation.jsonl"
 
