@@ -1,7 +1,8 @@
 """Mutation testing of the decisions: `make mutation`, or `python -m tests.mutation [FILE …]`.
 
 Makes one small change at a time in `core/exits` and `strategies` and asks whether a fast test notices. The verdicts are kept in
-logs/mutation.jsonl: a run that was interrupted goes on where it was, and only what changed is run again (`--fresh`: all).
+logs/mutation.jsonl: a run that was interrupted goes on where it was, and only what changed is run again (`--fresh`: all, the
+explained survivors too).
 Prints the share of changes that were noticed, writes tests/mutation/score.md, and lists every survivor that
 tests/mutation/survivors.toml does not explain. Ends with code 1 when a file is below the mark.
 """
@@ -61,12 +62,13 @@ def files_of(names: list[str]) -> list[str]:
     return [str(path.resolve().relative_to(ROOT)) for path in found]
 
 
-def run(files: list[str], *, is_fresh: bool) -> list[Row]:
+def run(files: list[str], explained: set[str], *, is_fresh: bool) -> list[Row]:
+    """Judge what has no verdict yet. An explained survivor is taken for one: looking for its killer takes the longest."""
     tests = [name for name in TESTS if (ROOT / name).exists()]
     ledger = Ledger(LEDGER, tests_hash([*tests, "tests/conftest.py"]))
     ledger.read()
     mutants = [mutant for file in files for mutant in mutants_of(file, (ROOT / file).read_text())]
-    waiting = [mutant for mutant in mutants if is_fresh or ledger.known(mutant) is None]
+    waiting = [m for m in mutants if is_fresh or (m.key not in explained and ledger.known(m) is None)]
     print(f"{len(mutants)} mutants in {len(files)} files, {len(waiting)} of them to be judged", flush=True)
     if waiting:
         LEDGER.parent.mkdir(exist_ok=True)
@@ -80,9 +82,10 @@ def run(files: list[str], *, is_fresh: bool) -> list[Row]:
         warm = [mutant for mutant in waiting if mutant.is_inside]
         early = {mutant for mutant in warm if order.is_loaded_early(mutant)}
         run_cold([*cold, *early], order, told)
-        run_warm([mutant for mutant in warm if mutant not in early], order, told)
+        undone = run_warm([mutant for mutant in warm if mutant not in early], order, told)
+        print("".join(f"  cannot be tried, has no verdict: {mutant.key}\n" for mutant in undone), end="")
     ledger.write_anew({mutant.key for mutant in mutants}, set(files))
-    return [row_of(file, [m for m in mutants if m.file == file], ledger) for file in files]
+    return [row_of(file, [m for m in mutants if m.file == file], ledger, explained) for file in files]
 
 
 def main() -> int:
@@ -91,8 +94,8 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="judge every mutant again")
     parser.add_argument("--show", action="store_true", help="print every survivor, the explained ones too")
     options = parser.parse_args()
-    rows = run(files_of(options.files), is_fresh=options.fresh)
     explained = listed_survivors()
+    rows = run(files_of(options.files), explained, is_fresh=options.fresh)
     for row in rows:
         for key in row.survivors:
             if options.show or key not in explained:

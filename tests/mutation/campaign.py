@@ -223,7 +223,7 @@ def _swaps(
 
 
 def run_warm(mutants: list[Mutant], order: Order, told: Told) -> list[Mutant]:
-    """Judge mutants inside of functions, in a child that loads the project. Returns those whose code cannot be swapped."""
+    """Judge mutants inside of functions; loads the project. Returns those whose code cannot be swapped."""
     warm = Warm(mutants, order, told)
     code = run_pytest([*order.tests], warm) if mutants else 0
     if code:

@@ -59,10 +59,13 @@ def listed_survivors() -> set[str]:
     return {key for entry in listed() for key in entry.keys}
 
 
-def row_of(file: str, mutants: list[Mutant], ledger: Ledger) -> Row:
+def row_of(file: str, mutants: list[Mutant], ledger: Ledger, explained: set[str]) -> Row:
     """Mutants that Python does not compile have no verdict and do not count."""
-    judged = [(mutant, entry) for mutant in mutants if (entry := ledger.known(mutant)) is not None]
-    return Row(file, len(judged), tuple(m.key for m, entry in judged if entry.status == SURVIVED))
+    entries = {mutant.key: ledger.known(mutant) for mutant in mutants}
+    judged = {key: entry for key, entry in entries.items() if entry is not None or key in explained}
+    return Row(
+        file, len(judged), tuple(key for key, entry in judged.items() if entry is None or entry.status == SURVIVED)
+    )
 
 
 def _line(row: Row, explained: set[str]) -> str:
