@@ -207,7 +207,11 @@ class Engine:
         signals: list[Signal] = []
         for holder in touched:
             signals.extend(holder.judge(quote))
+        exiting = len(self._exiting)
         self._fire_all(signals, quote.received_ns)
+        if len(self._exiting) > exiting:
+            # Once for all of them: a limit may begin hundreds of exits at once.
+            self._advance(quote.received_ns)
 
     def _fire_all(self, signals: Iterable[Signal], at_ns: int) -> None:
         """Of all signals of one event, the most pressing one of each position."""
@@ -248,7 +252,6 @@ class Engine:
         self._generations[strategy_id] = generation
         running = exit_desk.start_exit(self.desk, signal, position, generation, at_ns, row_units)
         self._exiting[strategy_id] = running
-        self._advance(at_ns)
 
     def _alert_only(self, signal: Signal, position: Position, generation: int, at_ns: int) -> None:
         """Say what would be closed. After a whole exit the position is let be; after a share its other levels go on."""

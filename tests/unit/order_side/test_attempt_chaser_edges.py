@@ -36,6 +36,7 @@ def asked_at(rig: Rig, kind: type, since: int, due_ms: list[int], answer) -> Non
 def test_an_order_that_our_own_sender_says_nothing_of_is_unknown_after_ten_seconds(rig):
     send(rig)
     since = rig.now
+    at(rig, since)
     assert rig.desk.wake_ns == since + 10 * S
     at(rig, since + 10 * S - 1)
     assert attempt_of(rig).state is AttemptState.PREPARED

@@ -85,6 +85,7 @@ def test_an_exit_that_is_given_up_leaves_no_wake_up_behind():
     rig.wait()
     rig.positions({501: -75, 502: 0})
     rig.engine._fire(outside_signal(1, rig.now), held, rig.now)
+    rig.engine._advance(rig.now)
     assert rig.running() is None, "one leg is there after all"
     assert rig.desk.wake_ns is not None, "the other one wanted another look"
     rig.wait(20)
