@@ -1,0 +1,129 @@
+"""What earlier exits have closed: shares, their P&L, and the levels that have had their say."""
+
+from dataclasses import replace
+
+import pytest
+
+from core.exits.closed_parts import ClosedParts, row_units_of, said_by
+from core.exits.exit_finish import alert_record
+from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, Urgency
+from core.model.memory import ToldLevel
+from core.model.signals import Signal
+from core.model.special_levels import AdjustmentLevel, ScalingLevel
+from tests.unit.order_side.rig import SHORT, Rig, leg, position
+from tests.unit.order_side.test_orders_under_way import send
+
+ROW = LevelSource.LEVEL_ROW
+FOUR = position(1, leg(11, 501, -300), leg(12, 502, 300))
+SCALING = tuple(
+    ScalingLevel(amount, action, ROW)
+    for amount, action in ((100, Action.CLOSE_25), (200, Action.CLOSE_50), (300, Action.CLOSE_75))
+)
+LEVELS = ExitLevels(scaling=SCALING)
+
+
+def signal(rule=Rule.SCALING_TARGET, action=Action.CLOSE_50, threshold=200, observed=250) -> Signal:
+    return Signal(1, rule, action, Urgency.NORMAL, threshold, observed, observed, "test", 1)
+
+
+def share(filled=150, pnl=1_000, action=Action.CLOSE_50, held=FOUR, **changes):
+    """The record of an exit that closed a share of every leg."""
+    record = alert_record("1-1-a", signal(action=action, **changes), held, 1)
+    return replace(record, legs=tuple(replace(one, filled=filled) for one in record.legs), realised_pnl=pnl)
+
+
+def units(held):
+    return {one.row_id: one.units for one in held.legs}
+
+
+def test_only_an_exit_of_a_share_has_row_units():
+    assert row_units_of(None) == {}
+    rig = Rig()
+    rig.begin(SHORT, nets={501: -75})
+    send(rig)
+    assert row_units_of(rig.running()) == {}
+    rig.running().row_units = (-300,)
+    assert row_units_of(rig.running()) == {11: -300}
+
+
+@pytest.mark.parametrize(
+    ("told", "levels"),
+    [
+        (signal(observed=250), {200, 100}),
+        (signal(observed=200), {200, 100}),
+        (signal(observed=300), {200, 100, 300}),
+        (signal(observed=None), {200}),
+        (signal(rule=Rule.PROFIT_TARGET, observed=250), {200}),
+    ],
+)
+def test_a_scaling_level_that_closed_nothing_has_spoken_for_those_that_it_overtook(told, levels):
+    found = set(said_by(told, LEVELS))
+    assert found == {ToldLevel(told.rule, "", amount) for amount in levels}
+
+
+def test_a_share_is_gone_from_what_is_left_until_somebody_edits_the_row():
+    closed = ClosedParts()
+    closed.take(share(), units(FOUR))
+    assert closed.closed_of(FOUR) == {11: 150, 12: 150}
+    assert [one.units for one in closed.left_of(FOUR).legs] == [-150, 150]
+    edited = position(1, leg(11, 501, -225), leg(12, 502, 300))
+    assert closed.closed_of(edited) == {12: 150}
+    closed.take(share(filled=75), units(edited))
+    assert closed.closed_of(edited) == {11: 75, 12: 225}, "the edited row begins anew, the other one goes on"
+
+
+def test_a_share_of_which_the_rows_are_not_known_belongs_to_no_row():
+    closed, one_unit = ClosedParts(), position(1, leg(11, 501, -1, lot=1), leg(12, 502, 1, lot=1))
+    closed.take(share(filled=1, held=one_unit), {})
+    assert closed.closed_of(one_unit) == {}
+
+
+def test_the_pnl_of_shares_adds_up_and_counts_once_for_the_position():
+    closed = ClosedParts()
+    closed.take(share(pnl=1_000), units(FOUR))
+    closed.take(share(pnl=None), units(FOUR))
+    closed.take(share(pnl=-300), units(FOUR))
+    assert closed.realised_of(FOUR) == 700
+    swapped = position(1, FOUR.legs[1], FOUR.legs[0])
+    assert closed.realised_of(swapped) == 700
+    first_gone = position(1, leg(11, 501, -75), FOUR.legs[1])
+    assert closed.realised_of(first_gone) == 0, "the row that it was booked on says something else now"
+
+
+def test_levels_whose_share_is_gone_or_that_have_fired_are_left_out():
+    closed = ClosedParts()
+    assert closed.levels_left(FOUR, LEVELS) is not None
+    assert closed.levels_left(FOUR, LEVELS).scaling == SCALING
+    closed.take(share(), units(FOUR))
+    assert [level.amount for level in closed.levels_left(FOUR, LEVELS).scaling] == [300]
+    moved = ExitLevels(scaling=(ScalingLevel(150, Action.CLOSE_50, ROW), ScalingLevel(250, Action.CLOSE_75, ROW)))
+    assert [level.amount for level in closed.levels_left(FOUR, moved).scaling] == [250]
+
+
+def test_the_largest_share_of_any_leg_counts():
+    closed = ClosedParts()
+    closed.take(share(), units(FOUR))
+    quarter = share(action=Action.CLOSE_25, threshold=100)
+    closed.take(replace(quarter, legs=quarter.legs[:1]), {11: -300})
+    closed.shares[12] = closed.shares[12]._replace(percent=25)
+    assert [level.amount for level in closed.levels_left(FOUR, LEVELS).scaling] == [300]
+
+
+def test_a_target_and_a_warning_that_were_told_are_told_no_more_until_they_are_moved():
+    closed = ClosedParts()
+    levels = ExitLevels(target=AmountLevel(500, ROW), adjustment=AdjustmentLevel(100, 200, ROW))
+    closed.mark_fired([11], ToldLevel(Rule.PROFIT_TARGET, "", 500))
+    closed.mark_fired([12], ToldLevel(Rule.ADJUSTMENT, "", -100))
+    left = closed.levels_left(FOUR, levels)
+    assert (left.target, left.adjustment) == (None, None)
+    moved = ExitLevels(target=AmountLevel(501, ROW), adjustment=AdjustmentLevel(101, 200, ROW))
+    assert closed.levels_left(FOUR, moved) == moved
+    assert closed.levels_left(SHORT, levels).adjustment is not None, "the other row's warning is not this position's"
+
+
+def test_a_whole_exit_leaves_nothing_of_its_rows():
+    closed = ClosedParts()
+    closed.take(share(action=Action.CLOSE_POSITION), {})
+    assert closed.left_of(FOUR) is None
+    more = position(1, *FOUR.legs, leg(13, 503, -75))
+    assert [one.row_id for one in closed.left_of(more).legs] == [13]
