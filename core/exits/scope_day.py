@@ -96,7 +96,9 @@ class ScopeDay:
         realised = record.realised_pnl
         if record.action not in PERCENT_OF:
             self._count_exit(record, self._brought(record, self._roster.finish(record.strategy_id)))
-        elif realised is None:
+            return
+        self._roster.note_share(record.strategy_id)
+        if realised is None:
             self._count_exit(record, None)
         else:
             first = record.legs[0].row_id

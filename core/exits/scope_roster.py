@@ -104,6 +104,12 @@ class Roster:
             self._drop(member)
             self.left[strategy_id] = member
 
+    def note_share(self, strategy_id: int) -> None:
+        """A share of it has been closed, perhaps before anybody looked what became of it: its rows were not edited."""
+        member = self.left.get(strategy_id)
+        if member is not None:
+            member.guard = None
+
     def settle(self) -> list[Over]:
         """Find out what became of those that left: those with an exit under way count until it is over."""
         running = {each.strategy_id: each for each in self._desk.exits.values()}
