@@ -182,7 +182,7 @@ class Day:
         if self.pools:
             self.members.today = now.date()
             self.members.find_bases(self.now_ms)
-            fired += [signal for pool in self.pools for signal in (*pool.late(), *pool.by_price(self.now_ms))]
+            fired += [signal for pool in self.pools for signal in (*pool.late(), *pool.by_price(self.now_ms, None))]
         for judge, signal in fired:
             found[judge.position.strategy_id].append(signal)
         self._decide(found)
@@ -190,7 +190,7 @@ class Day:
     def _on_seen(self, seen: Seen, before: Seen | None) -> None:
         key = seen.shown.key
         found: dict[int, list[Signal]] = defaultdict(list)
-        leaving = [each for each in self.leaving if each.holds(key)]
+        leaving = [each for each in self.leaving if each.judge.holds(key)]
         for each in leaving:
             each.judge.weigh()
         for judge in self._by_key[key]:
@@ -204,7 +204,7 @@ class Day:
             self.eyes[key].take(seen)
             fired += self.eyes[key].by_tick(self.now_ms)
         elif self._by_key[key] or leaving:
-            fired += [signal for pool in self.pools for signal in pool.by_price(self.now_ms)]
+            fired += [signal for pool in self.pools for signal in pool.by_price(self.now_ms, key)]
         for judge, signal in fired:
             found[judge.position.strategy_id].append(signal)
         self._decide(found)

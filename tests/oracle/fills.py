@@ -22,9 +22,6 @@ class Leaving:
     units: tuple[int, ...]
     prices: dict[int, int] = field(default_factory=dict)
 
-    def holds(self, key: str) -> bool:
-        return any(leg.key == key for leg in self.judge.legs)
-
     def is_filled(self, market: Market) -> bool:
         """Fill what can be filled now; whether all is."""
         legs = self.judge.legs

@@ -126,6 +126,9 @@ class Judge:
             yield breach.since_ms + SETTLE_MS
             yield breach.since_ms + CONFIRM_MS
 
+    def holds(self, key: str) -> bool:
+        return any(leg.contract.key == key for leg in self.legs)
+
     def quotes(self) -> list[Seen] | None:
         """The newest quote of each leg; None while one is missing."""
         seen = self.market.seen

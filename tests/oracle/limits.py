@@ -5,6 +5,7 @@ How the readings are carried out:
   price makes the sum unknown: no breach stands, nothing fires.
 - The day counts each position from its P&L at the first beat that finds all its marks believed, from 0 when it was opened
   today. An exit brings what was realised, less that. One that ends before there was a first mark makes the day unknown.
+- What stands is looked at when it begins, when a wait is over, and in between at most every 50 ms.
 - A loss is believed at once when it stands also with every suspect leg at its best side, else after a second. Beyond the hard
   multiple, with all legs at their best sides beyond the limit too, nothing waits. A profit needs every leg clean.
 - A limit that has fired closes whatever is open in its scope, and the other limits of the scope rest.
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 from tests.oracle.judge import CONFIRM_MS, HARD, SETTLE_MS, Judge, Signal
 
+LOOK_MS = 50
 SHARED = ("account", "portfolio")
 KINDS = ("max_loss", "daily_loss", "max_profit")
 
@@ -92,6 +94,8 @@ class Pool:
         self.belongs = belongs
         self.latched: dict[tuple[str, str], tuple[Line, int]] = {}
         self._since_ms: dict[Line, int] = {}
+        self._looked_ms = -LOOK_MS
+        self._is_behind = False
 
     def judges(self) -> list[Judge]:
         members = self.members
@@ -99,15 +103,18 @@ class Pool:
 
     def dues(self) -> Iterator[int]:
         for since_ms in self._since_ms.values():
-            yield since_ms + SETTLE_MS
-            yield since_ms + CONFIRM_MS
+            yield from (at for at in (since_ms + SETTLE_MS, since_ms + CONFIRM_MS) if at > self._looked_ms)
+            if self._is_behind:
+                yield self._looked_ms + LOOK_MS
 
     def begin_again(self) -> None:
         self._since_ms.clear()
 
-    def by_price(self, now_ms: int) -> Iterator[tuple[Judge, Signal]]:
+    def by_price(self, now_ms: int, ticked: str | None) -> Iterator[tuple[Judge, Signal]]:
         """What fires on this event: on a quote of any of its legs, or by the clock."""
         judges = self.judges()
+        if ticked is not None and not any(judge.holds(ticked) for judge in judges):
+            return
         if not judges or any(judge.pnl is None for judge in judges):
             self._since_ms.clear()
             return
@@ -117,6 +124,11 @@ class Pool:
         if beyond and not all(judge.is_safe(now_ms) for judge in judges):
             beyond.clear()
         self._since_ms = {line: self._since_ms.get(line, now_ms) for line in self.lines if line in beyond}
+        is_due = now_ms - self._looked_ms >= LOOK_MS or any(at <= now_ms for at in self.dues())
+        self._is_behind = not is_due
+        if not beyond or not is_due:
+            return
+        self._looked_ms = now_ms
         for line in self.lines:
             if (
                 line in beyond

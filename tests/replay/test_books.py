@@ -18,6 +18,8 @@ RULES_THAT_FIRE = {
     "stop_loss", "trailing_stop", "premium_trailing", "lock_profit", "underlying_level", "square_off", "dte_exit",
     "theta_exit", "losing_time_stop", "longest_holding", "profit_target", "scaling_target", "adjustment",
 }  # fmt: skip
+RARER = {"greeks", "strategy_limit", "underlying_limit", "account_limit", "portfolio_limit"}
+"""Asked for in a part of the books."""
 both_days = pytest.mark.parametrize("recording", [NORMAL_DAY, EXPIRY_DAY], ids=lambda recording: recording.name)
 pytestmark = [
     pytest.mark.replay,
@@ -34,4 +36,5 @@ def test_every_exit_of_a_book_is_the_one_the_oracle_has(recording, first):
         run = run_book(recording, seed, POSITIONS)
         assert run.differences == {}, f"book {seed}"
         fired.update(decision.rule for decisions in run.expected.values() for decision in decisions)
-    assert set(fired) == RULES_THAT_FIRE
+    assert set(fired) - RARER == RULES_THAT_FIRE
+    assert len(RARER & set(fired)) >= 3
