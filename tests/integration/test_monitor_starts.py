@@ -247,7 +247,8 @@ async def test_a_plan_begins_nothing_writes_nothing_and_says_what_is_due(exchang
     (position,) = view.positions
     assert position.state == "guarded"
     assert position.reason.startswith("DTE exit")
-    assert position.rules
+    assert position.plan is not None
+    assert position.plan.rules
     assert sum(order.quantity for order in position.orders) == 4 * 65
     assert exchange.state()["orders"] == []
     assert not (tmp_path / "state" / "exit_journal.db").exists()
