@@ -27,7 +27,7 @@ UV_COMPILE  := $(BIN)/uv pip compile --quiet --no-config --universal --python-ve
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench bench-redis detection feed-day feed-scale fuzz mutation lock format clean install install-test \
+.PHONY: help demo test bench bench-redis detection feed-day feed-scale books fuzz mutation lock format clean install install-test \
 	check-format check-lint check-types check-imports check-tests check-coverage
 
 help: ## Show this list
@@ -83,6 +83,9 @@ feed-day: install-test ## A six-hour day in minutes, with a storm on the feed, a
 
 feed-scale: install-test ## 25,000 instruments over five connections through the whole monitor
 	@$(BIN)/python -m tests.campaigns.scale
+
+books: install-test ## 200 generated books over each recorded day, every exit against a slow oracle (about 2 minutes)
+	@BOOKS=200 $(BIN)/python -m pytest -q -n $(WORKERS) tests/replay/test_books.py
 
 fuzz: install-test ## Ten million broken feed messages
 	@$(BIN)/python -m tests.fuzz.feed_packets --millions 10

@@ -1,9 +1,11 @@
-"""Two hundred generated books through both recorded days: every exit as the oracle has it, which, when, why, at what P&L.
+"""Generated books through both recorded days: every exit as the oracle has it, which, when, why, at what P&L.
 
+Fifty of them each time; BOOKS=200 (`make books`) plays two hundred. A book has eight positions, and every second one limits.
 The same rows are read twice, by the monitor and by the oracle, and the same quotes are judged twice. Orders fill at once, at the
 bid or the ask: the subject is the decision. Silence is not judged, for a snapshot a minute would look like it.
 """
 
+import os
 from collections import Counter
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from tests.oracle.recorded import EXPIRY_DAY, FOLDER, NORMAL_DAY
 from tests.replay.book_run import run_book
 
-BOOKS = 200
+BOOKS = int(os.environ.get("BOOKS", "50"))
 POSITIONS = 8
 AT_A_TIME = 25
 RULES_THAT_FIRE = {
