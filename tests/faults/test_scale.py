@@ -48,7 +48,7 @@ def open_position(parts: Parts, strategy_id: int, *ids: int) -> None:
     """Legs on NIFTY: the index is wanted as well, because of them."""
     held = position(*(leg(one, 75, 100) for one in ids), strategy_id=strategy_id)
     legs = tuple(replace(each, instrument=replace(each.instrument, underlying_key=NIFTY)) for each in held.legs)
-    event = PositionOpened(replace(held, legs=legs), ExitLevels(), parts.clock.monotonic_ns(), None)
+    event = PositionOpened(replace(held, legs=legs), ExitLevels(), parts.clock.monotonic_ns())
     parts.runner.handle(event)
 
 
