@@ -27,7 +27,7 @@ INDEX = "IDX_I:13"
 INDEX_AT = 2_400_000
 INDEX_STEP = 5_000
 """A fifth of a per cent: a few steps within a second are too many to be believed."""
-GAPS_MS = (0, 0, 0, 1, 40, 60, 99, 100, 101, 250, 500, 999, 1_000, 1_001, 3_000, 7_000, 61_000)
+GAPS_MS = (0, 0, 0, 1, 40, 60, 99, 100, 101, 250, 500, 999, 1_000, 1_001, 3_000, 7_000, 59_500, 61_000)
 BOOKS = ("tight",) * 8 + ("wide", "bid", "ask", "none", "crossed", "odd", "away", "freak", "swept")
 KEYS = tuple(f"NSE_FNO:{number}" for number in range(1, 5))
 
