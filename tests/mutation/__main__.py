@@ -62,13 +62,17 @@ def files_of(names: list[str]) -> list[str]:
     return [str(path.resolve().relative_to(ROOT)) for path in found]
 
 
-def run(files: list[str], explained: set[str], *, is_fresh: bool) -> list[Row]:
-    """Judge what has no verdict yet. An explained survivor is taken for one: looking for its killer takes the longest."""
+def run(files: list[str], explained: set[str], *, is_fresh: bool = False, is_report: bool = False) -> list[Row]:
+    """Judge what has no verdict yet; nothing for a report.
+
+    An explained survivor is taken for one: looking for its killer takes the longest.
+    """
     tests = [name for name in TESTS if (ROOT / name).exists()]
     ledger = Ledger(LEDGER, tests_hash([*tests, "tests/conftest.py"]))
     ledger.read()
     mutants = [mutant for file in files for mutant in mutants_of(file, (ROOT / file).read_text())]
     waiting = [m for m in mutants if is_fresh or (m.key not in explained and ledger.known(m) is None)]
+    waiting = [] if is_report else waiting
     print(f"{len(mutants)} mutants in {len(files)} files, {len(waiting)} of them to be judged", flush=True)
     if waiting:
         LEDGER.parent.mkdir(exist_ok=True)
@@ -92,10 +96,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Mutation testing of the decisions.")
     parser.add_argument("files", nargs="*", help="files to change (default: core/exits and strategies)")
     parser.add_argument("--fresh", action="store_true", help="judge every mutant again")
+    parser.add_argument("--report", action="store_true", help="judge nothing, write the table of the last verdicts")
     parser.add_argument("--show", action="store_true", help="print every survivor, the explained ones too")
     options = parser.parse_args()
     explained = listed_survivors()
-    rows = run(files_of(options.files), explained, is_fresh=options.fresh)
+    rows = run(files_of(options.files), explained, is_fresh=options.fresh, is_report=options.report)
     for row in rows:
         for key in row.survivors:
             if options.show or key not in explained:

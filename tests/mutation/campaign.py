@@ -30,7 +30,7 @@ from coverage import Coverage
 
 from tests.mutation.ledger import ROOT
 from tests.mutation.mutants import Compiler, Mutant, function_codes, same_names
-from tests.mutation.processes import KILLED, SURVIVED, Verdict, ask_child
+from tests.mutation.processes import KILLED, NO_CODE, SURVIVED, Verdict, ask_child
 from tests.mutation.pytest_side import Baseline, Judge, prepare_item, run_items, run_pytest
 
 _OURS: Final = ("core", "strategies", "data_scripts", "tests", "realtime_automated_monitor", "conftest")
@@ -177,6 +177,7 @@ class Warm:
         for mutant in self.mutants:
             code = sources[mutant.file].compiled(mutant)
             if code is None:
+                self.told(mutant, Verdict(NO_CODE))
                 continue
             names = self.order.of(mutant)
             if not names:
@@ -272,6 +273,7 @@ def run_cold(mutants: list[Mutant], order: Order, told: Told) -> None:
     for mutant in mutants:
         code = sources[mutant.file].compiled(mutant)
         if code is None:
+            told(mutant, Verdict(NO_CODE))
             continue
         names = order.of(mutant)
         verdict = Verdict(SURVIVED)

@@ -62,6 +62,11 @@ class Ledger:
             return None
         return entry if entry.tests == self._tests(entry.status, entry.by) else None
 
+    def last(self, mutant: Mutant) -> Entry | None:
+        """The last verdict on this code, by whichever tests."""
+        entry = self.entries.get(mutant.key)
+        return entry if entry is not None and entry.source == mutant.source_hash else None
+
     def note(self, mutant: Mutant, verdict: Verdict) -> Entry:
         entry = Entry(
             mutant.key, mutant.source_hash, self._tests(verdict.status, verdict.by), verdict.status, verdict.by

@@ -16,6 +16,7 @@ KILLED: Final = "killed"
 SURVIVED: Final = "survived"
 TIMED_OUT: Final = "timed out"
 CRASHED: Final = "crashed"
+NO_CODE: Final = "does not compile"
 
 _MEMORY: Final = 3 << 30
 _WALL_FACTOR: Final = 20

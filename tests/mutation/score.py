@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.mutation.ledger import Ledger
 from tests.mutation.mutants import Mutant
-from tests.mutation.processes import SURVIVED
+from tests.mutation.processes import NO_CODE, SURVIVED
 
 FOLDER: Final = Path(__file__).resolve().parent
 SCORE: Final = FOLDER / "score.md"
@@ -21,14 +21,18 @@ _HEAD: Final = (
     "Written by `make mutation`. Killed: a test failed, or the run did not end.\n"
     "Explained: listed in `survivors.toml` with a reason.\n"
     "The score counts every survivor against the tests, the explained ones too.\n\n"
-    "| file | mutants | killed | survived | explained | score |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
+    "| file | judged | killed | survived | explained | not judged yet | score |\n"
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
+    """`total` counts the mutants with a verdict, `open` those without one yet."""
+
     file: str
     total: int
+    open: int
     survivors: tuple[str, ...]
 
     @property
@@ -60,17 +64,19 @@ def listed_survivors() -> set[str]:
 
 
 def row_of(file: str, mutants: list[Mutant], ledger: Ledger, explained: set[str]) -> Row:
-    """Mutants that Python does not compile have no verdict and do not count."""
-    entries = {mutant.key: ledger.known(mutant) for mutant in mutants}
-    judged = {key: entry for key, entry in entries.items() if entry is not None or key in explained}
-    return Row(
-        file, len(judged), tuple(key for key, entry in judged.items() if entry is None or entry.status == SURVIVED)
-    )
+    """What Python does not compile is no mutant. An explained survivor is one until a verdict says otherwise."""
+    entries = {mutant.key: ledger.last(mutant) for mutant in mutants}
+    status = {key: SURVIVED if key in explained else "" for key in entries}
+    status |= {key: entry.status for key, entry in entries.items() if entry is not None}
+    judged = [key for key, said in status.items() if said not in {"", NO_CODE}]
+    lost = tuple(key for key in judged if status[key] == SURVIVED)
+    return Row(file, len(judged), sum(not said for said in status.values()), lost)
 
 
 def _line(row: Row, explained: set[str]) -> str:
     known, lost = sum(key in explained for key in row.survivors), len(row.survivors)
-    return f"| {row.file} | {row.total} | {row.total - lost} | {lost} | {known} | {row.share:.1%} |"
+    figures = (row.total, row.total - lost, lost, known, row.open or "", f"{row.share:.1%}" if row.total else "")
+    return f"| {row.file} | {' | '.join(map(str, figures))} |"
 
 
 def _old_lines() -> dict[str, str]:
@@ -80,7 +86,7 @@ def _old_lines() -> dict[str, str]:
 
 def write_score(rows: list[Row], explained: set[str]) -> list[Row]:
     """Print the table and write it; files that were not in this run keep their lines. Returns the rows below the mark."""
-    lines = _old_lines() | {row.file: _line(row, explained) for row in rows if row.total}
+    lines = _old_lines() | {row.file: _line(row, explained) for row in rows if row.total or row.open}
     lines = {file: line for file, line in sorted(lines.items()) if (FOLDER.parents[1] / file).is_file()}
     cells = [[cell.strip() for cell in line.split("|")[2:5]] for line in lines.values()]
     total, killed = sum(int(row[0]) for row in cells), sum(int(row[1]) for row in cells)
