@@ -65,11 +65,11 @@ class TestStops:
         assert (shown(levels.stop), shown(levels.target)) == ((90, RISK), (315, RISK))
 
     def test_the_max_loss_that_the_tree_tells_says_what_rupees_count(self):
-        """₹337.50 are 50 % of ₹675, the max loss of all three lots."""
+        """₹330 are 50 % of ₹660, which is near ₹675, the max loss of all three lots; per lot it were beyond it."""
         levels = read(
-            spread(3), risk=risk(exit_conditions={"stop_losses": {"primary": {"loss_amount": 337.5, "loss_pct": 50}}})
+            spread(3), risk=risk(exit_conditions={"stop_losses": {"primary": {"loss_amount": 330, "loss_pct": 50}}})
         )
-        assert shown(levels.stop) == (337.50, TREE)
+        assert shown(levels.stop) == (330, TREE)
 
     def test_one_paisa_is_a_level(self):
         assert read(override=parse_override("stop=0.01")).stop.amount == 1
