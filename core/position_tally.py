@@ -34,6 +34,19 @@ class Tally(Holder):
         """The sum so far: not the scope's P&L while something is missing."""
         return self.pnl or 0
 
+    def arm(self, lower: Paise, upper: Paise) -> None:
+        """A sum that stays between, ends excluded, need not be looked at."""
+        self.lower, self.upper = lower, upper
+
+    def watch(self, *, is_on: bool) -> None:
+        """Whether every tick of it is to be looked at."""
+        self.watched = is_on
+
+    @property
+    def wants_look(self) -> bool:
+        """As the cache asks a holder's judge: watched, or out of its band."""
+        return self.watched or not self.lower < self.total < self.upper
+
     def add(self, booked: BookedPosition) -> None:
         """Count the position from now on. Its P&L must be that of the marks that the cache has now."""
         if booked.pnl is None:
@@ -59,16 +72,16 @@ class Tally(Holder):
             self.missing += 1
             self._stop(booked, before)
         else:
-            self.pnl = self.total + after - before
+            self.pnl = (self.pnl or 0) + after - before
 
     def _start(self, booked: BookedPosition, pnl: Paise) -> None:
         self._moving.add(booked)
-        self.pnl = self.total + pnl
+        self.pnl = (self.pnl or 0) + pnl
         self._move(booked, 1)
 
     def _stop(self, booked: BookedPosition, pnl: Paise) -> None:
         self._moving.discard(booked)
-        self.pnl = self.total - pnl
+        self.pnl = (self.pnl or 0) - pnl
         self._move(booked, -1)
 
     def _move(self, booked: BookedPosition, sign: int) -> None:
@@ -76,6 +89,39 @@ class Tally(Holder):
         for leg in booked.position.legs:
             instrument = leg.instrument
             self._cache.join(self, instrument.key, sign * leg.units, instrument.tick)
+
+
+class OwnTally(Tally):
+    """The sum of a scope of one position: it is that position's own P&L, and its band a cap on the position's own band.
+
+    No instrument carries another holder for it, so that ten thousand positions with a limit each cost their ticks nothing. While
+    an exit of the position is under way, nobody asks by its ticks.
+    """
+
+    __slots__ = ()
+
+    @property
+    def total(self) -> Paise:
+        return sum(booked.pnl for booked in self._moving if booked.pnl is not None)
+
+    def arm(self, lower: Paise, upper: Paise) -> None:
+        if (lower, upper) != (self.lower, self.upper):
+            super().arm(lower, upper)
+            self._pass_on()
+
+    def watch(self, *, is_on: bool) -> None:
+        if is_on is not self.watched:
+            super().watch(is_on=is_on)
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        for booked in self._moving:
+            booked.rearm()
+
+    def _move(self, booked: BookedPosition, sign: int) -> None:
+        self.legs += sign * len(booked.slots)
+        booked.cap = self if sign > 0 else None
+        booked.rearm()
 
 
 def _at_marks(booked: BookedPosition) -> Paise:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.model.money import Paise
-    from core.position_cache_manager import Backlog, BookedPosition
+    from core.position_backlog import Backlog
+    from core.position_cache_manager import BookedPosition
 
 
 class Wait(StrEnum):

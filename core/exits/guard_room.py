@@ -57,6 +57,7 @@ class GuardRoom:
             return self._noted(guard, peak, signal)
 
         booked.judge = judge
+        booked.rearm = guard.rearm_band
         return guard
 
     def keep_only(self, strategy_id: int, levels: ExitLevels, at_ns: int) -> None:
@@ -73,6 +74,7 @@ class GuardRoom:
         guard = self.guards.pop(strategy_id, None)
         self.deadlines.pop(strategy_id, None)
         if guard is not None:
+            guard.booked.rearm = guard.booked.open_band
             guard.booked.open_band()
         return guard
 

@@ -229,7 +229,7 @@ class PositionGuard:
         peak = next_peak(self._facts)
         if peak is not None:
             upper = min(upper, peak)
-        booked.lower, booked.upper, booked.watched = lower, upper, bool(self._breaches)
+        booked.set_band(lower, upper, watched=bool(self._breaches))
 
     def suspects(self) -> tuple[int, ...]:
         """Indexes of the legs whose newest quote is not clean."""

@@ -91,6 +91,9 @@ class ScopeLimits:
     def opened(self, guard: PositionGuard, memory: PositionMemory) -> None:
         member = self._roster.open(guard, memory)
         guard.booked.on_recount = partial(self._recounted, member)
+        for pool in member.pools:
+            if pool.is_own:
+                guard.booked.judge = partial(self._on_own_quote, guard.booked.judge, pool)
         guard.blind_spots.append(partial(self._blind_spot, member))
         self._blindness.doubtful[member.strategy_id] = member
 
@@ -176,6 +179,11 @@ class ScopeLimits:
         if pool.next_deadline_ns != before:
             self._room.look_again()
         return signals
+
+    def _on_own_quote(self, judge: Callable[[Quote], Iterable[Signal]], pool: Pool, quote: Quote) -> Iterable[Signal]:
+        """A position with a limit of its own is out of its band: its guard may mean it, or the limit."""
+        signals = judge(quote)
+        return (*signals, *self._on_quote(pool, quote)) if pool.tally.wants_look else signals
 
     def _judged(self, pool: Pool, at_ns: int, tick_ns: int | None) -> Sequence[Signal]:
         self._outside[pool] = None

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from core.exits.scope_belief import Hindered, hindrance_of, look_at
 from core.model.session_time import NS_PER_MS
-from core.model.special_levels import LimitKind
+from core.model.special_levels import LimitKind, Scope
 from core.position_cache_manager import OPEN_BOUND
-from core.position_tally import Tally
+from core.position_tally import OwnTally, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,8 +46,8 @@ class Pool:
     """One sum for every scope that has the same positions: the account's and the portfolio's are one.
 
     `guarded` and `leaving` (an exit of theirs is under way) are counted; `unseen` are exits that an earlier run began, whose
-    P&L nobody can say until they are over. `unsafe` are those that were last found not to be believed, `found` is what the
-    last judgement came upon.
+    P&L nobody can say until they are over. `is_own`: its scope is one position. `unsafe` are those that were last found not to
+    be believed, `found` is what the last judgement came upon.
     """
 
     def __init__(
@@ -61,7 +61,8 @@ class Pool:
         """`notice` is told when the sum is at or beyond a limit without a tick of its own: nobody would judge it."""
         self.lines = lines
         self.has_daily = any(line.kind is LimitKind.DAILY_LOSS for line in lines)
-        self.tally = Tally(cache)
+        self.is_own = all(line.key.scope is Scope.STRATEGY for line in lines)
+        self.tally = OwnTally(cache) if self.is_own else Tally(cache)
         self.guarded: dict[int, Member] = {}
         self.leaving: dict[int, Member] = {}
         self.unseen: dict[int, str] = {}
@@ -121,7 +122,7 @@ class Pool:
         self.tally.drop(member.booked)
         self._add_base(member.base, -1)
         self.rearm()
-        self.tally.watched = True
+        self.tally.watch(is_on=True)
 
     def add_unseen(self, strategy_id: int, name: str) -> None:
         self.unseen[strategy_id] = name
@@ -160,15 +161,17 @@ class Pool:
         places = [(line, place) for line in self.lines if (place := self._place(line)) is not None]
         self._places = tuple(places)
         tally = self.tally
-        tally.lower = max((place for line, place in places if line.is_loss), default=-OPEN_BOUND)
-        tally.upper = min((place for line, place in places if not line.is_loss), default=OPEN_BOUND)
+        tally.arm(
+            max((place for line, place in places if line.is_loss), default=-OPEN_BOUND),
+            min((place for line, place in places if not line.is_loss), default=OPEN_BOUND),
+        )
         if not tally.lower < tally.total < tally.upper:
             self._notice(self)
 
     def forget(self) -> None:
         """Nothing waits any more."""
         self._standing.clear()
-        self.tally.watched = False
+        self.tally.watch(is_on=False)
 
     def judge(self, at_ns: int, tick_ns: int | None) -> Sequence[Trip]:
         """What fires at `at_ns` (monotonic), when it is safe to trade at all. `tick_ns`: receipt of the tick that asks."""
@@ -178,7 +181,7 @@ class Pool:
         if not breached:
             self.forget()
             return ()
-        self.tally.watched = True
+        self.tally.watch(is_on=True)
         if not self._is_known(at_ns):
             # No breach stands of a sum that is not known.
             self._standing.clear()

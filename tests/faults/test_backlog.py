@@ -14,7 +14,7 @@ from core.exits.guard_settings import GuardSettings
 from core.model import events as ev
 from core.model.exit_levels import ClockLevel, ExitLevels, LevelSource
 from core.model.journal_records import ExitStarted
-from core.position_cache_manager import BACKLOG_NS, STANDSTILL_NS
+from core.position_backlog import BACKLOG_NS, STANDSTILL_NS
 from tests.fakes.feed_server import feed_server
 from tests.fakes.waiting import eventually
 from tests.faults.chain import full

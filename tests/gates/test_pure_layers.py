@@ -11,6 +11,7 @@ PURE = (
     "core/dhan",
     "core/exits",
     "core/position_cache_manager.py",
+    "core/position_backlog.py",
     "core/position_tally.py",
     "core/pricing",
     "strategies",

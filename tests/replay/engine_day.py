@@ -25,7 +25,8 @@ from core.model.memory import NOTHING_REMEMBERED, PositionMemory
 from core.model.orders import OrderIntent, OrderReport, OrderStatus, Side
 from core.model.position import BrokerPosition, HoldingKey, Position, PositionReport
 from core.model.signals import Mode, Signal
-from core.position_cache_manager import Backlog, PositionCacheManager
+from core.position_backlog import Backlog
+from core.position_cache_manager import PositionCacheManager
 from tests.oracle.market import Shown
 from tests.oracle.timeline import Decision, Doubted, FeedTold, Happening, Restarted, StoodStill, Told
 from tests.replay.conversion import key_of

@@ -20,7 +20,7 @@ from core.dhan.feed_packets import FullPacket
 from core.model.exit_levels import Action
 from core.model.session_time import NS_PER_MS, NS_PER_S
 from core.paper.feed_connection import FULL
-from core.position_cache_manager import Backlog
+from core.position_backlog import Backlog
 from tests.fakes.waiting import eventually
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from core.model.memory import PositionMemory
 from core.model.session_time import IST
 from core.model.signals import Mode, Signal
 from core.model.special_levels import UnderlyingLevel
-from core.position_cache_manager import Backlog, PositionCacheManager
+from core.position_backlog import Backlog
+from core.position_cache_manager import PositionCacheManager
 from tests.unit.exits import builders
 
 MS = 1_000_000

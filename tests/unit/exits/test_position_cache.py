@@ -1,14 +1,8 @@
 import pytest
 
 from core.model.market import QuoteSource
-from core.position_cache_manager import (
-    BACKLOG_NS,
-    OPEN_BOUND,
-    REFUSAL_LIMIT_NS,
-    STANDSTILL_NS,
-    Backlog,
-    PositionCacheManager,
-)
+from core.position_backlog import BACKLOG_NS, STANDSTILL_NS, Backlog
+from core.position_cache_manager import OPEN_BOUND, REFUSAL_LIMIT_NS, PositionCacheManager
 from tests.unit.exits.builders import S, key, leg, position, quote
 
 

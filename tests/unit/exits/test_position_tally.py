@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.position_cache_manager import PositionCacheManager
-from core.position_tally import Tally
+from core.position_cache_manager import OPEN_BOUND, PositionCacheManager
+from core.position_tally import OwnTally, Tally
 from tests.unit.exits.builders import leg, position, quote
 
 
@@ -89,3 +89,42 @@ def test_a_position_that_is_not_known_any_more_is_missing(cache, tally):
     booked.recount()
     booked.recount()
     assert (tally.total, tally.missing, tally.legs) == (0, 1, 0)
+
+
+class TestOfOnePosition:
+    """A limit of one strategy rides on that position's own band: its ticks carry no other holder."""
+
+    def test_no_instrument_carries_it(self, cache):
+        tally = OwnTally(cache)
+        booked_in(cache, tally, leg(1, 75, 100), leg(2, -75, 50))
+        for security_id in (1, 2):
+            cache.apply(quote(security_id, 100))
+            assert all(holder is not tally for holder, _ in cache.slot_of(quote(security_id, 1).key).holders)
+        assert (tally.total, tally.legs, tally.missing) == (-50 * 75_00, 2, 0)
+
+    def test_its_band_is_inside_the_position_s(self, cache):
+        tally = OwnTally(cache)
+        booked = booked_in(cache, tally, leg(1, 75, 100))
+        cache.apply(quote(1, 100))
+        booked.rearm = lambda: booked.set_band(-900, 900, watched=False)
+        tally.arm(-500, 5_000)
+        assert (booked.lower, booked.upper, booked.watched) == (-500, 900, False)
+        tally.watch(is_on=True)
+        assert booked.watched
+        tally.watch(is_on=False)
+        tally.arm(-OPEN_BOUND, OPEN_BOUND)
+        assert (booked.lower, booked.upper, booked.watched) == (-900, 900, False)
+        tally.arm(-1, 1)
+        tally.drop(booked)
+        assert (booked.lower, booked.upper, booked.cap) == (-900, 900, None)
+        assert (tally.total, tally.legs) == (0, 0)
+
+    @pytest.mark.parametrize(
+        ("pnl", "watched", "wants"), [(0, False, False), (-5, False, True), (5, False, True), (0, True, True)]
+    )
+    def test_it_wants_a_look_where_the_cache_would_ask_its_judge(self, cache, pnl, watched, wants):
+        tally = Tally(cache)
+        tally.arm(-5, 5)
+        tally.pnl = pnl
+        tally.watch(is_on=watched)
+        assert tally.wants_look is wants
