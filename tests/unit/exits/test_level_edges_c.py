@@ -1,6 +1,7 @@
 """Edges of typed overrides, planned Greeks, trailing levels, modelled payoffs and what a second look at a limit brings."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,9 +9,11 @@ from core.exits.override_text import parse_override
 from core.exits.payoff_modelled import modelled_payoff
 from core.exits.planned_greeks import planned_entry
 from core.exits.stored_basis import basis_of
+from core.model import events as ev
 from core.model.exit_levels import Action, ExitLevels
 from core.model.instrument import Right
 from core.model.journal_records import DayCounted, LimitReset, LimitTripped
+from core.model.memory import PositionMemory
 from core.model.override import AskedUnderlying
 from core.model.profile import Asked, Base, Profile
 from core.model.signals import Mode
@@ -234,3 +237,18 @@ def test_a_reset_of_a_scope_without_positions_forgives_nothing():
     rig.beat()
     (reset,) = [each for each in rig.journal if isinstance(each, LimitReset)]
     assert reset.forgiven == 0
+
+
+def test_a_share_that_is_over_before_anybody_looked_leaves_the_base_of_the_day():
+    """Its rows were not edited: the rest counts from what was remembered."""
+    rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=LIMIT))
+    rig.put(held(1, (501, 2)))
+    rig.limits.gone(1)
+    share = SimpleNamespace(
+        strategy_id=1, realised_pnl=0, action=Action.CLOSE_50, legs=[SimpleNamespace(row_id=10)], symbol="NIFTY"
+    )
+    rig.limits.finished(share)
+    memory = PositionMemory(day=rig.limits._ledger.day, day_base=7)
+    rig.tell(ev.PositionOpened(held(1, (501, 1)), ExitLevels(), rig.now, memory))
+    rig.beat()
+    assert rig.state(LimitKind.DAILY_LOSS).day_pnl == -7
