@@ -41,13 +41,6 @@ class ScalingLevel:
     note: str = ""
 
 
-class Basis(StrEnum):
-    """What of the underlying is compared: every believed tick, or the close of a candle."""
-
-    TICK = "tick"
-    CANDLE_CLOSE = "candle close"
-
-
 @dataclass(frozen=True, slots=True)
 class UnderlyingLevel:
     """Fires when the underlying's mark is at or beyond `price` (paise per unit): at or above it, or at or below it.
@@ -67,10 +60,6 @@ class UnderlyingLevel:
         """Names the level in signals and records."""
         way = "above" if self.is_above else "below"
         return way if self.candle_minutes is None else f"{way}, close of {self.candle_minutes} min"
-
-    @property
-    def basis(self) -> Basis:
-        return Basis.TICK if self.candle_minutes is None else Basis.CANDLE_CLOSE
 
 
 class GreekKind(StrEnum):

@@ -81,6 +81,11 @@ class TestSuspectStop:
         desk = Desk(*ONE, levels=STOP)
         assert desk.tick(1, 41, bid=41, ask=60.05) is None
 
+    def test_a_crossed_book_is_no_witness(self):
+        desk = Desk(*ONE, levels=STOP)
+        assert desk.tick(1, 59, bid=60, ask=58) is None
+        assert desk.booked.watched
+
     def test_fires_after_the_longest_wait_and_says_when_to_ask(self):
         desk = Desk(*ONE, levels=STOP)
         self.tick(desk, 59)
