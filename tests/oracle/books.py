@@ -1,4 +1,4 @@
-"""Seeded books of positions over a recorded day, as rows of the four tables. Imports nothing of the monitor.
+"""Seeded books of positions over a recorded day, as rows of the tables. Imports nothing of the monitor.
 
 The same seed gives the same book. Contracts are quoted with two sides in the first minutes. No contract is bought by one strategy
 and sold by another: such exits stand in each other's way by design.
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
+from tests.oracle.beside_maker import BesideMaker
 from tests.oracle.book import Contract, Leg
 from tests.oracle.limits import Limit
 from tests.oracle.market import TICK, Shown, has_book, mark_of
@@ -21,6 +22,7 @@ from tests.oracle.shapes import CALENDARS, SINGLES, SPREADS, Shape
 
 MOVED_BY = timedelta(days=28)
 """What expires on the recorded day is listed so much later: on its last day everything is closed at once, by DTE."""
+SQUARE_OFF = "14:30"
 
 
 @dataclass(slots=True)
@@ -33,10 +35,13 @@ class Book:
     tables: Tables = field(default_factory=Tables)
     signs: dict[str, int] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    settings: dict[str, str] = field(default_factory=lambda: {"SQUARE_OFF_INTRADAY": SQUARE_OFF})
 
     @property
     def has_greeks(self) -> bool:
-        return any(row["exit_type"] == "greek_trigger" for row in self.tables.levels)
+        tables = self.tables
+        is_limited = any(row["iv_upper_limit"] or row["iv_lower_limit"] for row in tables.monitoring)
+        return is_limited or any(row["exit_type"] == "greek_trigger" for row in tables.levels)
 
     @property
     def held(self) -> set[str]:
@@ -66,10 +71,17 @@ def know_market(recording: Recording, contracts: Mapping[str, Contract], quotes:
 
 
 def make_book(
-    market: Market, seed: int, positions: int, *, shapes: Sequence[Shape] = SINGLES * 2 + SPREADS + CALENDARS
+    market: Market,
+    seed: int,
+    positions: int,
+    *,
+    shapes: Sequence[Shape] = SINGLES * 2 + SPREADS + CALENDARS,
+    is_plain: bool = False,
 ) -> Book:
+    """`is_plain`: trades and levels alone. The other tables and the settings are drawn apart, so that these are the same."""
     chance = random.Random(f"{market.recording.stem} {seed}")
     day = market.recording.day
+    has_greeks = seed % 4 == 1
     is_moved = chance.random() < 0.9
     contracts = {
         key: replace(each, expiry=_moved(each.expiry, day)) if is_moved else each
@@ -78,6 +90,7 @@ def make_book(
     }
     book = Book(seed, market.recording, contracts)
     maker = RowMaker(chance, day, market.indices, book.tables)
+    held: dict[int, tuple[Leg, ...]] = {}
     number = 0
     while number < positions:
         shape = chance.choice(shapes)
@@ -87,9 +100,21 @@ def make_book(
         number += 1
         for leg in legs:
             book.signs[leg.key] = 1 if leg.units > 0 else -1
-        maker.add(seed * 100 + number, shape.name, legs, KINDS + GREEKS if seed % 4 == 1 else KINDS)
+        held[seed * 100 + number] = legs
+        maker.add(seed * 100 + number, shape.name, legs, KINDS + GREEKS if has_greeks else KINDS)
     book.limits = tuple(_limits(chance, book))
+    if not is_plain:
+        _put_beside(market, book, held, has_greeks=has_greeks)
     return book
+
+
+def _put_beside(market: Market, book: Book, held: Mapping[int, tuple[Leg, ...]], *, has_greeks: bool) -> None:
+    chance = random.Random(f"{market.recording.stem} {book.seed} beside")
+    prices = {key: indices[0] for key, indices in market.indices.items()}
+    maker = BesideMaker(chance, market.recording.day, prices, book.tables, book.settings)
+    maker.set_for_all()
+    for strategy_id, legs in held.items():
+        maker.add(strategy_id, legs, has_greeks=has_greeks)
 
 
 def _limits(chance: random.Random, book: Book) -> Iterator[Limit]:

@@ -5,7 +5,8 @@ How the readings are carried out:
   forward that a call and a put of one strike imply stands in, of the pair that costs most nearly the same.
 - A level fires when two computations in a row reach it. Legs that are not believed begin the row anew; a suspect one is no
   computation.
-- The first computation is the reference of gamma and of the change of volatility; what is left after a share has its share of it.
+- The reference of gamma and of the change of volatility is what was planned, else the first computation; what is left after a
+  share has its share of it.
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ class Watched:
     volatility: float | None = None
     asked_ms: int | None = None
     since_ms: dict[Greek, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for level in self.judge.position.levels.greeks:
+            if level.kind == "gamma" and level.reference is not None:
+                self.gamma = level.reference
+            elif level.reference is not None:
+                self.volatility = level.reference
 
     def begin_anew(self) -> None:
         """Another part of the position is guarded, or another run of the program guards it."""

@@ -1,20 +1,25 @@
 """The levels of one position by design/exit_rules.md section 3 alone: slow and plain. Imports nothing of the monitor.
 
-Per kind the first source wins: level rows, columns of strategy_risk_management, its exit_conditions tree, the category's default.
+Per kind the first source wins: the operator's override, level rows, columns of strategy_risk_management, its exit_conditions tree,
+the chosen set, the category's default.
 A share is of max profit or max loss where that is finite, of the net premium otherwise. A stop, a target, a trailing stop
 that the legs can never reach gives way to the next source. A row's value is a magnitude; 0 and null are no level.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import time
 from fractions import Fraction
+from typing import NamedTuple
 
 from tests.oracle.amounts import Amounts, Row, amounts_of, number, of_kind, stored_paise, tree_of
-from tests.oracle.book import SHARES, WHOLE, Greek, Leg, Levels, Underlying
+from tests.oracle.beside import Beside, asked_amount
+from tests.oracle.book import Leg, Levels
+from tests.oracle.special_levels import TEXTS, greeks_of, is_nonsense, lock_of, scaling_of, underlying_of
 
+NOTHING = Beside()
 DIRECTIONAL, NEUTRAL, VOLATILITY, INCOME = (50, 50, 7), (25, 50, 21), (75, 50, 10), (50, 200, 21)
 CATEGORY = {  # target %, stop %, DTE
     "Long Call": DIRECTIONAL, "Long Put": DIRECTIONAL,
@@ -23,64 +28,85 @@ CATEGORY = {  # target %, stop %, DTE
     "Long Straddle": VOLATILITY, "Long Strangle": VOLATILITY,
     "Jade Lizard": INCOME, "Covered Call": INCOME, "Cash-Secured Put": INCOME,
 }  # fmt: skip
-TEXTS = {
-    "": "", "Close position": "CLOSE_POSITION", "Close entire position": "CLOSE_POSITION",
-    "Close position immediately": "CLOSE_IMMEDIATELY",
-    "Close 25%": "CLOSE_25%", "Close 50%": "CLOSE_50%", "Close 75%": "CLOSE_75%",
-    "50% profit - close half position": "CLOSE_50%", "100% profit - close 75% position": "CLOSE_75%",
-    "Adjust": "ADJUST", "Consider rolling": "",
-}  # fmt: skip
-"""Action texts of real rows, and what each asks for; "" is nothing certain."""
-NONSENSE = {5_000, 7_500, 8_750}
-"""₹50, ₹75, ₹87.50: sentences that the strategy builder could not read (trap 4)."""
 ADJUST = (25, 50)
+FIELDS = {
+    "stop": ("stop", "losing_time"), "target": ("target", "target_action"), "trail": ("arm", "distance", "distance_share"),
+    "premium_trail": ("premium_trailing",), "lock": ("lock",), "scale": ("scaling",), "dte": ("dte",), "theta": ("theta",),
+    "losing": ("losing_time",), "hold": ("holding",), "square_off": ("square_off",), "underlying": ("underlying",),
+    "greeks": ("greeks",), "adjust": ("adjustment",),
+}  # fmt: skip
+"""What each word of `none=` switches off."""
 
 
-def read_levels(legs: Sequence[Leg], name: str, rows: Sequence[Row], risk: Row, square_off: time | None) -> Levels:
+def read_levels(
+    legs: Sequence[Leg], name: str, rows: Sequence[Row], risk: Row, square_off: time | None, beside: Beside = NOTHING
+) -> Levels:
+    """`square_off`: of the position's product, from the settings."""
     amounts = amounts_of(legs, rows, risk)
-    stop = _stop(amounts, name, rows, risk)
-    target, action = _target(amounts, name, rows, risk)
-    arm, distance = _trailing(amounts, rows, risk)
+    target, action = _target(amounts, name, rows, risk, beside)
+    arm, distance, share = _trailing(amounts, rows, risk, beside)
     first, last = (round(Fraction(amounts.premium * share, 100)) for share in ADJUST)
-    return Levels(
-        stop=stop,
+    said = beside.said.get("square_off")
+    found = Levels(
+        stop=_stop(amounts, name, rows, risk, beside),
         arm=arm,
         distance=distance,
+        distance_share=share,
         target=target,
         target_action=action,
-        dte=_days(rows, "primary") or int(number(risk.get("time_stop_dte"))) or _tree_days(risk) or _category(name)[2],
-        theta=_days(rows, "theta") or None,
-        square_off=square_off,
-        premium_trailing=_premium_trailing(amounts, rows),
-        lock=_lock(amounts, rows),
-        scaling=_scaling(amounts, rows),
-        losing_time=_days(rows, "losing") or None,
-        holding=_days(rows, "holding") or None,
+        dte=_first_day(_ends(name, rows, risk, beside)),
+        theta=_first_day((beside.days("theta"), _days(rows, "theta"))),
+        square_off=square_off if said is None else time.fromisoformat(said),
+        premium_trailing=_premium_trailing(amounts, rows, beside),
+        lock=lock_of(amounts, rows, beside),
+        scaling=scaling_of(amounts, rows, beside),
+        losing_time=_first_day((beside.days("losing"), _days(rows, "losing"))),
+        holding=_first_day((beside.days("hold"), _days(rows, "holding"))),
         adjustment=(first, last) if 0 < first < last else None,
-        underlying=tuple(_underlying(rows)),
-        greeks=tuple(_greeks(rows)),
+        underlying=tuple(underlying_of(legs, rows, beside)),
+        greeks=tuple(greeks_of(legs, rows, beside)),
     )
+    return _without(found, beside.off)
+
+
+def _without(levels: Levels, off: Iterable[str]) -> Levels:
+    """What the operator has switched off is not in force."""
+    plain = Levels()
+    names = [name for word in off if word in FIELDS for name in FIELDS[word]]
+    return replace(levels, **{name: getattr(plain, name) for name in names})
 
 
 def _category(name: str) -> tuple[int, int, int]:
     return CATEGORY.get(name, NEUTRAL)
 
 
-def _days(rows: Sequence[Row], name: str) -> int:
-    return next((int(number(row["trigger_value"])) for row in of_kind(rows, "time_exit", name)), 0)
+def _first_day(days: Iterable[int | None]) -> int | None:
+    return next((each for each in days if each is not None), None)
 
 
-def _tree_days(risk: Row) -> int:
-    return int(number(tree_of(risk, "time_exits").get("primary_dte")))
+def _ends(name: str, rows: Sequence[Row], risk: Row, beside: Beside) -> Iterator[int | None]:
+    """Days to expiry; only the operator can mean 0."""
+    yield beside.days("dte")
+    yield _days(rows, "primary")
+    yield int(number(risk.get("time_stop_dte"))) or None
+    yield int(number(tree_of(risk, "time_exits").get("primary_dte"))) or None
+    yield beside.named.dte
+    yield _category(name)[2]
 
 
-def _stop(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> int | None:
-    found = [amount for amount in _stops(amounts, name, rows, risk) if amount > 0]
+def _days(rows: Sequence[Row], name: str) -> int | None:
+    return next((int(number(row["trigger_value"])) for row in of_kind(rows, "time_exit", name)), 0) or None
+
+
+def _stop(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row, beside: Beside) -> int | None:
+    found = [amount for amount in _stops(amounts, name, rows, risk, beside) if amount > 0]
     most = amounts.bounds.loss
     return next((amount for amount in found if most is None or amount <= most), found[-1] if found else None)
 
 
-def _stops(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> Iterator[int]:
+def _stops(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row, beside: Beside) -> Iterator[int]:
+    if "stop" in beside.said:
+        yield asked_amount(beside.said["stop"], amounts, is_loss=True)
     for row in of_kind(rows, "stop_loss", "primary"):
         yield amounts.of_row(row, is_loss=True)
     if number(risk.get("strategy_level_stop")):
@@ -90,6 +116,8 @@ def _stops(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> Itera
         yield amounts.stored(told["loss_amount"])
     if number(told.get("loss_pct")):
         yield amounts.of_loss(number(told["loss_pct"]))
+    if beside.named.stop is not None:
+        yield amounts.of_loss(beside.named.stop)
     percent = _category(name)[1]
     if _category(name) is VOLATILITY:
         yield round(Fraction(amounts.premium * percent, 100))
@@ -99,15 +127,19 @@ def _stops(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> Itera
         yield amounts.of_loss(percent)
 
 
-def _target(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> tuple[int | None, str]:
-    for amount, stored, text in _targets(amounts, name, rows, risk):
-        if amount > 0 and not _is_nonsense(amounts, amount, stored):
+def _target(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row, beside: Beside) -> tuple[int | None, str]:
+    for amount, stored, text in _targets(amounts, name, rows, risk, beside):
+        if amount > 0 and not is_nonsense(amounts, amount, stored):
             return amount, TEXTS[text] or "CLOSE_POSITION"
     return None, "CLOSE_POSITION"
 
 
-def _targets(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> Iterator[tuple[int, int, str]]:
-    """Amount, the stored paise that it was read from (0: a share), the action's text."""
+def _targets(
+    amounts: Amounts, name: str, rows: Sequence[Row], risk: Row, beside: Beside
+) -> Iterator[tuple[int, int, str]]:
+    """Amount, the stored paise that it was read from (0: a share, or the operator's word), the action's text."""
+    if "target" in beside.said:
+        yield asked_amount(beside.said["target"], amounts), 0, ""
     for row in of_kind(rows, "profit_target", "primary"):
         is_stored = row["trigger_type"] == "price"
         yield amounts.of_row(row), stored_paise(row["trigger_value"]) if is_stored else 0, str(row["action"])
@@ -121,6 +153,8 @@ def _targets(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> Ite
         yield amounts.stored(tree["target"]), stored_paise(tree["target"]), str(tree.get("action", ""))
     if number(tree.get("target_pct")):
         yield amounts.of_profit(number(tree["target_pct"])), 0, str(tree.get("action", ""))
+    if beside.named.target is not None:
+        yield amounts.of_profit(beside.named.target), 0, ""
     percent = _category(name)[0]
     if _category(name) is VOLATILITY:
         yield round(Fraction(amounts.premium * percent, 100)), 0, ""
@@ -130,97 +164,57 @@ def _targets(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row) -> Ite
         yield amounts.of_profit(percent), 0, ""
 
 
-def _is_nonsense(amounts: Amounts, amount: int, stored: int) -> bool:
-    """Beyond max profit; or, with unlimited profit, the builder's ₹75 or less than 5 % of the premium."""
-    if amounts.bounds.profit is not None:
-        return amount > amounts.bounds.profit
-    if not stored or not amounts.bounds.is_profit_unlimited:
-        return False
-    return stored == 7_500 or amount * 100 < 5 * amounts.premium
+class _Trail(NamedTuple):
+    """`share`: the distance in per cent of the peak, in place of the other one."""
+
+    arm: int | None
+    distance: int | None
+    share: int | None = None
 
 
-def _trailing(amounts: Amounts, rows: Sequence[Row], risk: Row) -> tuple[int | None, int | None]:
-    tree = tree_of(risk, "profit_targets", "trailing")
-    arms = [amounts.of_row(row) for row in of_kind(rows, "profit_target", "trailing")]
-    if number(risk.get("trailing_stop_activation")):
-        arms.append(amounts.stored(risk["trailing_stop_activation"]))
-    elif number(risk.get("trailing_stop")):
-        arms.append(0)
-    if number(tree.get("activate_at")):
-        arms.append(amounts.stored(tree["activate_at"]))
-    if number(risk.get("trailing_stop")):
-        distance = amounts.stored(risk["trailing_stop"])
-    elif number(tree.get("trail_by")):
-        distance = amounts.stored(tree["trail_by"])
-    else:
-        distance = amounts.of_profit(10)
+def _trailing(amounts: Amounts, rows: Sequence[Row], risk: Row, beside: Beside) -> _Trail:
     most = amounts.bounds.profit
-    arm = next((arm for arm in arms if most is None or arm <= most), None)
-    return (None, None) if arm is None or not distance else (arm, distance)
+    for trail in _trails(amounts, rows, risk, beside):
+        if trail.arm is not None and (most is None or trail.arm <= most):
+            return trail if trail.distance or trail.share else _Trail(None, None)
+    return _Trail(None, None)
 
 
-def _premium_trailing(amounts: Amounts, rows: Sequence[Row]) -> int | None:
+def _trails(amounts: Amounts, rows: Sequence[Row], risk: Row, beside: Beside) -> Iterator[_Trail]:
+    if "trail" in beside.said:
+        distance, _, arm = beside.said["trail"].partition("@")
+        share = int(distance.removesuffix("%peak")) if distance.endswith("%peak") else None
+        yield _Trail(
+            asked_amount(arm or "0", amounts), asked_amount(distance, amounts) if share is None else None, share
+        )
+    distance = _stored_distance(amounts, risk)
+    yield from (_Trail(amounts.of_row(row), distance) for row in of_kind(rows, "profit_target", "trailing"))
+    if number(risk.get("trailing_stop_activation")):
+        yield _Trail(amounts.stored(risk["trailing_stop_activation"]), distance)
+    elif number(risk.get("trailing_stop")):
+        yield _Trail(0, distance)
+    tree = tree_of(risk, "profit_targets", "trailing")
+    if number(tree.get("activate_at")):
+        yield _Trail(amounts.stored(tree["activate_at"]), distance)
+    if beside.named.arm is not None and beside.named.distance is not None:
+        yield _Trail(amounts.of_profit(beside.named.arm), amounts.of_profit(beside.named.distance))
+
+
+def _stored_distance(amounts: Amounts, risk: Row) -> int:
+    """For whatever arms in the rows: the column's, the tree's, 10 % of max profit."""
+    tree = tree_of(risk, "profit_targets", "trailing")
+    if number(risk.get("trailing_stop")):
+        return amounts.stored(risk["trailing_stop"])
+    return amounts.stored(tree["trail_by"]) if number(tree.get("trail_by")) else amounts.of_profit(10)
+
+
+def _premium_trailing(amounts: Amounts, rows: Sequence[Row], beside: Beside) -> int | None:
     """Per cent of the net premium, or an amount."""
+    said = beside.said.get("premium_trail", "")
+    if said:
+        return asked_amount(f"{said}premium" if said.endswith("%") else said, amounts)
     for row in of_kind(rows, "stop_loss", "premium_trailing"):
         if row["trigger_type"] == "price":
             return amounts.stored(row["trigger_value"])
         return round(amounts.premium * number(row["trigger_value"]) / 100)
     return None
-
-
-def _lock(amounts: Amounts, rows: Sequence[Row]) -> tuple[tuple[int, int], ...]:
-    """The floor is in the name, in the unit of the trigger. Triggers within max profit, above their floors, both rising."""
-    found: list[tuple[int, int]] = []
-    for row in rows:
-        name = re.fullmatch(r"move_to_cost|lock_profit_([0-9.]+)", str(row["level_name"]))
-        if name is not None:
-            found.append((amounts.of_row(row), amounts.of_row({**row, "trigger_value": name[1] or 0})))
-    steps: list[tuple[int, int]] = []
-    for trigger, floor in sorted(found):
-        is_within = amounts.bounds.profit is None or trigger <= amounts.bounds.profit
-        if is_within and floor < trigger and (not steps or (trigger > steps[-1][0] and floor > steps[-1][1])):
-            steps.append((trigger, floor))
-    return tuple(steps)
-
-
-def _scaling(amounts: Amounts, rows: Sequence[Row]) -> tuple[tuple[int, str], ...]:
-    """Rising amounts with rising shares."""
-    found = []
-    for row in of_kind(rows, "profit_target", "scaling"):
-        action = TEXTS[str(row["action"])]
-        stored = stored_paise(row["trigger_value"]) if row["trigger_type"] == "price" else 0
-        is_odd = amounts.bounds.is_profit_unlimited and stored in NONSENSE
-        if action in SHARES and not is_odd and not _is_nonsense(amounts, amounts.of_row(row), stored):
-            found.append((amounts.of_row(row), SHARES[action], action))
-    levels: list[tuple[int, str]] = []
-    for amount, share, action in sorted(found):
-        if amount > 0 and (not levels or share > SHARES[levels[-1][1]]):
-            levels.append((amount, action))
-    return tuple(levels)
-
-
-def _underlying(rows: Sequence[Row]) -> Iterator[Underlying]:
-    """Below before above. A text that closes nothing for certain only warns."""
-    for way in ("below", "above"):
-        for row in rows:
-            name = re.fullmatch(rf"underlying_{way}(?:_close_(\d+)m)?", str(row["level_name"]))
-            if name is not None and number(row["trigger_value"]):
-                minutes = int(name[1]) if name[1] else None
-                yield Underlying(stored_paise(row["trigger_value"]), way == "above", _closing(row), minutes)
-
-
-def _greeks(rows: Sequence[Row]) -> Iterator[Greek]:
-    """One row a kind: the first. The threshold as the kind counts it."""
-    seen = set()
-    for row in rows:
-        kind = str(row["level_name"])
-        if row["exit_type"] == "greek_trigger" and kind not in seen:
-            seen.add(kind)
-            yield Greek(kind, float(number(row["trigger_value"])), _closing(row, empty="ADJUST"))
-
-
-def _closing(row: Row, empty: str = "CLOSE_POSITION") -> str:
-    action = TEXTS[str(row["action"])]
-    if not row["action"]:
-        return empty
-    return action if action in SHARES or action in WHOLE else "ADJUST"

@@ -29,9 +29,19 @@ GREEKS = ("greeks",) * 6
 """Asked for in some books only: they need more beats between the snapshots."""
 
 
+def scale_of(legs: tuple[Leg, ...]) -> int:
+    """What amounts are sized by, paise, never tiny."""
+    premium = abs(sum(leg.units * (leg.entry or 0) for leg in legs))
+    return max(premium, 20_00 * reduce(gcd, (abs(leg.units) for leg in legs)))
+
+
+def days_left_of(legs: tuple[Leg, ...], day: date) -> int:
+    return min((leg.contract.expiry - day).days for leg in legs if leg.contract.expiry is not None)
+
+
 @dataclass(slots=True)
 class Sized:
-    """One position while its rows are made. `scale`: what amounts are sized by, paise, never tiny."""
+    """One position while its rows are made."""
 
     strategy_id: int
     legs: tuple[Leg, ...]
@@ -58,9 +68,7 @@ class RowMaker:
         }  # fmt: skip
 
     def add(self, strategy_id: int, name: str, legs: tuple[Leg, ...], kinds: Sequence[str] = KINDS) -> None:
-        premium = abs(sum(leg.units * (leg.entry or 0) for leg in legs))
-        scale = max(premium, 20_00 * reduce(gcd, (abs(leg.units) for leg in legs)))
-        sized = Sized(strategy_id, legs, scale, self._basis(legs))
+        sized = Sized(strategy_id, legs, scale_of(legs), self._basis(legs))
         self._tell_basis(sized)
         asked = {self.chance.choice(kinds) for _ in range(self.chance.randint(0, 4))}
         for kind in sorted(asked):
@@ -111,7 +119,7 @@ class RowMaker:
         )
 
     def days_left(self, sized: Sized) -> int:
-        return min((leg.contract.expiry - self.day).days for leg in sized.legs if leg.contract.expiry is not None)
+        return days_left_of(sized.legs, self.day)
 
     # Rules
 

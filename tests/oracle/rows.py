@@ -1,4 +1,4 @@
-"""Rows of the four tables as a store holds them, read into positions with their levels. Imports nothing of the monitor.
+"""Rows of the six tables as a store holds them, read into positions with their levels. Imports nothing of the monitor.
 
 Written from design/database.md and design/exit_rules.md 3. Rows are plain dicts with the columns' names; numbers may be text.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from tests.oracle.beside import BesideTables, beside_of
 from tests.oracle.book import Contract, Leg, Position
 from tests.oracle.levels import read_levels
 
@@ -22,18 +23,22 @@ class Tables:
     strategies: list[dict[str, object]] = field(default_factory=list)
     risks: list[dict[str, object]] = field(default_factory=list)
     levels: list[dict[str, object]] = field(default_factory=list)
+    monitoring: list[dict[str, object]] = field(default_factory=list)
+    details: list[dict[str, object]] = field(default_factory=list)
 
 
 def paise(rupees: object) -> int:
     return int((Decimal(str(rupees)) * 100).to_integral_value(rounding=ROUND_HALF_EVEN))
 
 
-def positions_of(tables: Tables, contracts: Mapping[str, Contract], square_off: time | None) -> list[Position]:
-    """`square_off` is of intraday positions, IST."""
+def positions_of(tables: Tables, contracts: Mapping[str, Contract], settings: Mapping[str, str]) -> list[Position]:
+    """`settings`: options of the monitor by name, as texts."""
     found: dict[int, list[Row]] = {}
     for row in tables.trades:
         found.setdefault(int(str(row["strategy_id"])), []).append(row)
     risks = {int(str(row["strategy_id"])): row for row in tables.risks}
+    beside = BesideTables(tables.strategies, tables.risks, tables.monitoring, tables.details)
+    square_off = time.fromisoformat(settings["SQUARE_OFF_INTRADAY"])
     positions = []
     for strategy_id, rows in found.items():
         legs = tuple(sorted((_leg(row, contracts) for row in rows), key=lambda leg: leg.row_id))
@@ -45,6 +50,7 @@ def positions_of(tables: Tables, contracts: Mapping[str, Contract], square_off: 
             _sorted(levels),
             risks.get(strategy_id, {}),
             square_off if is_intraday else None,
+            beside_of(strategy_id, beside, settings),
         )
         positions.append(Position(strategy_id, legs, read))
     return positions

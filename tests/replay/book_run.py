@@ -11,7 +11,7 @@ from heapq import merge
 from typing import TYPE_CHECKING
 
 from core.exits.judges import RuleSetup
-from tests.oracle.books import Market, know_market, make_book
+from tests.oracle.books import SQUARE_OFF, Market, know_market, make_book
 from tests.oracle.day import IST, Day
 from tests.oracle.market import Market as SeenMarket
 from tests.oracle.market import Seen, Shown
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tests.oracle.book import Contract
     from tests.oracle.recorded import Recording
 
-SQUARE_OFF = time(14, 30)
 BEFORE_FIRST_MS = 1_000
 BEAT_MS = 250
 TWICE_BELIEVED = (BEAT_MS, 1_500, 2_750)
@@ -42,17 +41,18 @@ class RecordedDay:
     market: Market
     judged: Mapping[Shown, Seen | None]
 
-    def happenings(self, keys: Iterable[str], beats: Sequence[int] = (BEAT_MS,)) -> list[Happening]:
-        """The quotes of these instruments. The clock is told before the first, at beats after each snapshot, at the square-off."""
+    def happenings(
+        self, keys: Iterable[str], beats: Sequence[int] = (BEAT_MS,), times: Iterable[time] = ()
+    ) -> list[Happening]:
+        """The quotes of these instruments. The clock is told before the first, at beats after each snapshot, at these times."""
         wanted = frozenset(keys)
         told = {shown.at_ms + beat for shown in self.quotes for beat in beats}
-        told |= {self.quotes[0].at_ms - BEFORE_FIRST_MS, self.square_off_ms}
+        told |= {self.quotes[0].at_ms - BEFORE_FIRST_MS, *map(self._ms_of, times)}
         shown = [shown for shown in self.quotes if shown.key in wanted]
         return list(merge(map(Told, sorted(told)), shown, key=lambda each: each.at_ms))
 
-    @property
-    def square_off_ms(self) -> int:
-        return round(datetime.combine(self.market.recording.day, SQUARE_OFF, IST).timestamp() * 1_000)
+    def _ms_of(self, at: time) -> int:
+        return round(datetime.combine(self.market.recording.day, at, IST).timestamp() * 1_000)
 
 
 @cache
@@ -78,18 +78,20 @@ class BookRun:
         return {each: pair for each, pair in both.items() if not is_same(*pair)}
 
 
-def run_book(recording: Recording, seed: int, positions: int) -> BookRun:
-    """Every seventh book sees quotes without sides where the recording has none."""
+def run_book(recording: Recording, seed: int, positions: int, *, is_plain: bool = False) -> BookRun:
+    """Every seventh book sees quotes without sides where the recording has none. `is_plain`: rows of trades and levels alone."""
     known = recorded_day(recording)
     played = recorded_day(recording, with_sides=bool(seed % 7))
-    book = make_book(known.market, seed, positions)
+    book = make_book(known.market, seed, positions, is_plain=is_plain)
     indices = {contract.index for contract in book.contracts.values()}
-    happenings = played.happenings(book.held | indices, TWICE_BELIEVED if book.has_greeks else (BEAT_MS,))
+    guarded = positions_of(book.tables, book.contracts, book.settings)
+    beats = TWICE_BELIEVED if book.has_greeks else (BEAT_MS,)
+    times = {time.fromisoformat(SQUARE_OFF), *(each.levels.square_off for each in guarded)} - {None}
+    happenings = played.happenings(book.held | indices, beats, times)
     rules = RuleSetup(limits=tuple(limit_of(limit) for limit in book.limits))
-    engine = EngineDay(read_book(book, SQUARE_OFF, recording.day), has_beat=False, rules=rules)
+    engine = EngineDay(read_book(book, recording.day), has_beat=False, rules=rules)
     decided = engine.run(happenings)
-    positions = positions_of(book.tables, book.contracts, SQUARE_OFF)
-    oracle = Day(positions, limits=book.limits, judged=played.judged)
+    oracle = Day(guarded, limits=book.limits, judged=played.judged)
     return BookRun(by_position(decided), by_position(oracle.run(happenings)))
 
 

@@ -108,3 +108,38 @@ def levels_of(levels: book.Levels) -> ExitLevels:
         ),
         adjustment=None if levels.adjustment is None else AdjustmentLevel(*levels.adjustment, ROW),
     )
+
+
+def plain_of(levels: ExitLevels) -> book.Levels:
+    """The other way: what the monitor has read, without sources and notes. References of the entry to nine digits."""
+    trailing, adjustment = levels.trailing, levels.adjustment
+    share = None if trailing is None else trailing.percent_of_peak
+    return book.Levels(
+        stop=levels.stop and levels.stop.amount,
+        arm=None if trailing is None else trailing.arm,
+        distance=None if trailing is None or share is not None else trailing.distance,
+        distance_share=None if share is None else round(share),
+        target=levels.target and levels.target.amount,
+        target_action=levels.target_action.value,
+        dte=None if levels.dte is None else levels.dte.days,
+        theta=None if levels.theta is None else levels.theta.days,
+        square_off=levels.square_off and levels.square_off.at,
+        premium_trailing=levels.premium_trailing and levels.premium_trailing.amount,
+        lock=tuple((step.trigger, step.floor) for step in levels.lock.steps) if levels.lock else (),
+        scaling=tuple((each.amount, each.action.value) for each in levels.scaling),
+        losing_time=None if levels.losing_time is None else levels.losing_time.days,
+        holding=None if levels.holding is None else levels.holding.days,
+        adjustment=None if adjustment is None else (adjustment.first, adjustment.last),
+        underlying=tuple(
+            book.Underlying(each.price, each.is_above, each.action.value, each.candle_minutes)
+            for each in levels.underlying
+        ),
+        greeks=tuple(
+            book.Greek(each.kind.value, round(each.threshold, 9), each.action.value, nine_digits(each.reference))
+            for each in levels.greeks
+        ),
+    )
+
+
+def nine_digits(number: float | None) -> float | None:
+    return None if number is None else float(f"{number:.9g}")

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import date, time
 from typing import TYPE_CHECKING
 
-from core.exits.level_sources import LevelSettings
-from core.model.position import Product
-from core.position_book import BookRules, ChosenProfiles, build_book
+from core.exit_profiles import book_rules
+from core.position_book import build_book
+from core.settings import load_settings
 from core.stores.rows import snapshot_of
-from strategies.profiles import category_profile
 from tests.replay.conversion import instrument_of
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from core.model.exit_levels import ExitLevels
     from core.model.position import Position
     from tests.oracle.books import Book
 
 
-def read_book(book: Book, square_off: time, today: date) -> list[tuple[Position, ExitLevels]]:
+def read_book(book: Book, today: date) -> list[tuple[Position, ExitLevels]]:
     """Every position with its levels. Raises AssertionError where a row could not be read."""
     tables = book.tables
     instruments = [instrument_of(contract) for contract in book.contracts.values()]
     found = build_book(
-        snapshot_of(tables.trades, tables.strategies, tables.risks, tables.levels),
+        snapshot_of(tables.trades, tables.strategies, tables.risks, tables.levels, tables.monitoring, tables.details),
         {instrument.key: instrument for instrument in instruments},
-        BookRules(
-            lambda _id, name, kind, _set: ChosenProfiles(category_profile(name, kind)),
-            levels=LevelSettings(square_off={Product.INTRADAY: square_off}),
-        ),
+        book_rules(load_settings(book.settings, None)),
         today,
     )
     problems = [error for error in found.set_aside if "action" not in str(error)]
