@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from functools import cache
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from core.exits.judges import RuleSetup
 from tests.oracle.books import SQUARE_OFF, Market, know_market, make_book
 from tests.oracle.day import IST, Day
+from tests.oracle.eye import STILL_MS
 from tests.oracle.market import Market as SeenMarket
 from tests.oracle.market import Seen, Shown
 from tests.oracle.recorded import read_contracts, read_quotes
@@ -34,12 +35,17 @@ TWICE_BELIEVED = (BEAT_MS, 1_500, 2_750)
 
 @dataclass(frozen=True, slots=True)
 class RecordedDay:
-    """One recording, read once. `judged`: each quote as the oracle judges it, which no book changes."""
+    """One recording, read once. `judged`: each quote as the oracle judges it, which no book changes.
+
+    `stills`: just before an index will have stood still for so long that it is frozen. A monitor that is told the time four times
+    a second has looked at the legs by then.
+    """
 
     contracts: Mapping[str, Contract]
     quotes: Sequence[Shown]
     market: Market
     judged: Mapping[Shown, Seen | None]
+    stills: frozenset[int]
 
     def happenings(
         self, keys: Iterable[str], beats: Sequence[int] = (BEAT_MS,), times: Iterable[time] = ()
@@ -47,7 +53,7 @@ class RecordedDay:
         """The quotes of these instruments. The clock is told before the first, at beats after each snapshot, at these times."""
         wanted = frozenset(keys)
         told = {shown.at_ms + beat for shown in self.quotes for beat in beats}
-        told |= {self.quotes[0].at_ms - BEFORE_FIRST_MS, *map(self._ms_of, times)}
+        told |= {self.quotes[0].at_ms - BEFORE_FIRST_MS, *map(self._ms_of, times), *self.stills}
         shown = [shown for shown in self.quotes if shown.key in wanted]
         return list(merge(map(Told, sorted(told)), shown, key=lambda each: each.at_ms))
 
@@ -61,7 +67,18 @@ def recorded_day(recording: Recording, *, with_sides: bool = True) -> RecordedDa
     quotes = read_quotes(recording, contracts, with_sides=with_sides)
     seen = SeenMarket()
     judged = {shown: seen.take(shown) for shown in quotes}
-    return RecordedDay(contracts, quotes, know_market(recording, contracts, quotes), judged)
+    return RecordedDay(contracts, quotes, know_market(recording, contracts, quotes), judged, frozenset(_stills(quotes)))
+
+
+def _stills(quotes: Sequence[Shown]) -> Iterator[int]:
+    changed: dict[str, Shown] = {}
+    for shown in quotes:
+        if shown.key.startswith("IDX"):
+            before = changed.setdefault(shown.key, shown)
+            if shown.at_ms - before.at_ms >= STILL_MS:
+                yield before.at_ms + STILL_MS - BEAT_MS
+            if shown.last != before.last:
+                changed[shown.key] = shown
 
 
 @dataclass(slots=True)
