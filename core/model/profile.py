@@ -55,8 +55,8 @@ class Profile:
     where that is unlimited. `trailing_peak_percent` is the distance as a share of the peak, in place of the other one.
 
     `lock`: (trigger, floor), both rising; a floor of 0 moves the stop to cost. `scaling`: (per cent, CLOSE_25, CLOSE_50 or
-    CLOSE_75), both rising; `is_scaling` without steps is 25/50/75 % for 25/50/75 %, and on unlimited profit +50 % of the
-    premium for half and +100 % for three quarters. `own_rules` are names of `strategies.own_rules`.
+    CLOSE_75), both rising; `is_scaling` without steps is 25/50/75 % for 25/50/75 %, and on unlimited or unknown profit
+    +50 % of the premium for half and +100 % for three quarters. `own_rules` are names of `strategies.own_rules`.
     """
 
     name: str
