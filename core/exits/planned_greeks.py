@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -35,23 +36,23 @@ def planned_entry(position: Position, planned: Sequence[PlannedLeg]) -> PlannedE
 
 
 def _gamma(pairs: list[tuple[Leg, PlannedLeg]]) -> Planned | None:
-    if any(leg.gamma is None for _, leg in pairs):
+    known = [held.units * leg.gamma for held, leg in pairs if leg.gamma is not None]
+    if len(known) < len(pairs):
         return None
-    total = abs(sum(held.units * (leg.gamma or 0) for held, leg in pairs))
+    total = abs(sum(known))
     return Planned(total, "entry's gamma from strategy_details") if total else None
 
 
 def _volatility(pairs: list[tuple[Leg, PlannedLeg]]) -> Planned | None:
-    if any(leg.volatility is None for _, leg in pairs):
+    volatilities = [_fraction(leg.volatility) for _, leg in pairs if leg.volatility is not None]
+    if len(volatilities) < len(pairs):
         return None
-    has_vegas = all(leg.vega for _, leg in pairs)
-    total = weights = 0.0
-    for held, leg in pairs:
-        weight = abs(held.units) * ((leg.vega or 0) if has_vegas else 1)
-        total += weight * _fraction(leg.volatility or 0)
-        weights += weight
+    vegas = [abs(held.units) * leg.vega for held, leg in pairs if leg.vega is not None]
+    has_vegas = len(vegas) == len(pairs)
+    weights = vegas if has_vegas else [abs(held.units) for held, _ in pairs]
+    average = sum(map(operator.mul, weights, volatilities)) / sum(weights)
     how = "" if has_vegas else ", by units: not every leg has a vega"
-    return Planned(total / weights, f"entry's volatility {total / weights * 100:.1f} % from strategy_details{how}")
+    return Planned(average, f"entry's volatility {average * 100:.1f} % from strategy_details{how}")
 
 
 def _fraction(volatility: float) -> float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from core.exits.level_sources import Sources
-    from core.model.position import Position
+    from core.model.position import Leg, Position
     from core.model.trade_rows import LevelRow
 
 MONITORING_MINUTES: Final = 5
@@ -134,7 +134,11 @@ def hurting_ways(position: Position) -> tuple[bool, bool]:
     if premium is None:
         slope_below = sum(leg.units for leg in others if leg.instrument.right is None) - sum(leg.units for leg in puts)
         return slope_below >= 0, slope_above <= 0
-    at_zero = premium + sum(leg.units * (leg.instrument.strike or 0) for leg in puts)
-    highest = max((leg.instrument.strike or 0 for leg in position.legs), default=0)
-    at_highest = premium + sum(leg.units * (highest - (leg.instrument.strike or 0)) for leg in others)
-    return at_zero < 0, slope_above < 0 or (slope_above == 0 and at_highest < 0)
+    at_zero = premium + sum(leg.units * _bend(leg) for leg in puts)
+    far_above = premium - sum(leg.units * _bend(leg) for leg in others)
+    return at_zero < 0, slope_above < 0 or (slope_above == 0 and far_above < 0)
+
+
+def _bend(leg: Leg) -> int:
+    """The price, in paise, above which the leg grows with the underlying: the strike; of what has none, 0."""
+    return leg.instrument.strike or 0

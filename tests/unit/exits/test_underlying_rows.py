@@ -1,5 +1,6 @@
 """Levels of the underlying: rows, overrides, and supports and resistances on the side that hurts."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -32,6 +33,7 @@ def of(levels):
     [
         ("underlying_below", (False, 23_950.05, None, CLOSE, ROW)),
         ("Underlying_Above", (True, 23_950.05, None, CLOSE, ROW)),
+        ("underlying_below_close_1m", (False, 23_950.05, 1, CLOSE, ROW)),
         ("underlying_below_close_5m", (False, 23_950.05, 5, CLOSE, ROW)),
         ("underlying_above_close_375m", (True, 23_950.05, 375, CLOSE, ROW)),
     ],
@@ -86,6 +88,12 @@ def test_a_price_that_cannot_be_the_underlyings_is_named(price, is_used):
     ):
         assert bool(levels.underlying) is is_used
         assert names(levels.notes, "not used: expected a price near ₹24,000.00") is not is_used
+
+
+def test_of_a_price_the_size_counts_and_a_row_without_one_is_no_level():
+    assert of(read(condor(), level("underlying_below", -23_950.05))) == [(False, 23_950.05, None, CLOSE, ROW)]
+    without = replace(level("underlying_below", 1), value=None)
+    assert read(condor(), without).underlying == ()
 
 
 def test_without_strike_and_spot_any_price_is_one():
@@ -201,6 +209,27 @@ def test_the_ways_that_hurt_are_those_of_the_payoff_far_away(legs):
             worth = {"CE": max(price - strike, 0), "PE": max(strike - price, 0), "EQ": price}[right]
             total[price] += units * (worth - entry)
     assert hurting_ways(position(*made)) == (total[0] < 0, total[10**9] < 0)
+
+
+@pytest.mark.parametrize(
+    ("legs", "ways"),
+    [
+        # One put: at zero it is worth the strike. In paise: worth 100, paid 99, 100, 101.
+        ((put(1, 1, 1, 0.99),), (False, True)),
+        ((put(1, 1, 1, 1),), (False, True)),
+        ((put(1, 1, 1, 1.01),), (True, True)),
+        # A bull spread of calls: far above it is worth 100. Paid 99, 100, 101.
+        ((call(1, 1, 1, 2.99), call(2, -1, 2, 2)), (True, False)),
+        ((call(1, 1, 1, 3), call(2, -1, 2, 2)), (True, False)),
+        ((call(1, 1, 1, 3.01), call(2, -1, 2, 2)), (True, True)),
+        # Stock under a sold call: it is called away at the strike of 100. Paid 99, 100, 101.
+        ((stock(1, 1, 1.49), call(2, -1, 1, 0.5)), (True, False)),
+        ((stock(1, 1, 1.5), call(2, -1, 1, 0.5)), (True, False)),
+        ((stock(1, 1, 1.51), call(2, -1, 1, 0.5)), (True, True)),
+    ],
+)
+def test_a_way_hurts_from_the_first_paisa_of_loss(legs, ways):
+    assert hurting_ways(position(*legs)) == ways
 
 
 def test_without_entries_only_what_grows_without_end_is_known():
