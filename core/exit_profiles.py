@@ -35,9 +35,14 @@ def profiles_by(settings: Settings) -> Callable[[int, str, str, str], ChosenProf
         ConfigurationError: a setting names a set that does not exist, or a set an own rule that does not.
     """
     chosen = dict(settings.exit_profiles)
-    for name in {settings.default_profile, *chosen.values()} - {None}:
-        if name not in NAMED_PROFILES:
-            raise ConfigurationError(f"There is no exit profile {name!r}.", f"Use one of {_names(NAMED_PROFILES)}.")
+    asked = {"DEFAULT_PROFILE": settings.default_profile} | {
+        f"EXIT_PROFILE_{key}": name for key, name in chosen.items()
+    }
+    for variable, name in asked.items():
+        if name is not None and name not in NAMED_PROFILES:
+            raise ConfigurationError(
+                f"{variable}: there is no exit profile {name!r}.", f"Use one of {_names(NAMED_PROFILES)}."
+            )
     _check_own_rules()
 
     categories = {profile.name: _with_numbers(profile, settings) for profile in CATEGORY_PROFILES.values()}

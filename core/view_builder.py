@@ -54,8 +54,16 @@ def planned_view(guard: PositionGuard, sources: PlanSources) -> PositionView:
 
 def _due_by_time(guard: PositionGuard, now: TimePassed) -> Verdict | None:
     ist = ist_datetime(now.utc_ns)
-    days = days_to_expiry(guard.booked.position, ist.date())
-    facts = RuleFacts(guard.levels, guard.peak, days, ist.time(), now.is_trading_day)
+    position, today = guard.booked.position, ist.date()
+    opened = None if guard.levels.holding is None else position.opened_on
+    facts = RuleFacts(
+        guard.levels,
+        guard.peak,
+        days_to_expiry(position, today),
+        ist.time(),
+        now.is_trading_day,
+        None if opened is None else (today - opened).days,
+    )
     return next((verdict for rule in TIME_RULES if (verdict := rule.check(facts)) is not None), None)
 
 

@@ -97,7 +97,7 @@ class OwnRules:
         """What the rule wants; a text when it failed."""
         try:
             wish: object = rule.judge(facts)
-        except Exception as error:  # noqa: BLE001  the cage: somebody else's code must not end the protection
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the cage: somebody else's code must not end the protection
             return f"{type(error).__name__}: {error}"
         if wish is not None and not (isinstance(wish, Wish) and isinstance(wish.action, Action)):
             return f"expected a Wish with an Action, or None, received {wish!r:.80}"

@@ -39,6 +39,8 @@ _FAR_NS: Final = 2**62
 _BURST_NS: Final = 50 * NS_PER_MS
 _STANDSTILL_NS: Final = 10 * NS_PER_MS
 """As in the live timer: a deadline that telling the time has not moved is not asked again before this."""
+_IDLE_ROUNDS: Final = 20
+"""So many rounds of answers at one instant without an order: time has to pass before anything can change."""
 
 
 class Silence(Protocol):
@@ -220,9 +222,14 @@ class ReplayRun:
         self._carry_out(self.engine.handle(event), at_ns)
 
     def _carry_out(self, commands: Sequence[cmd.Command], at_ns: int) -> None:
+        idle = 0
         while commands:
             for command in commands:
                 self._note(command, at_ns)
+            idle = 0 if any(isinstance(each, cmd.SubmitOrder) for each in commands) else idle + 1
+            if idle > _IDLE_ROUNDS:
+                # A blocked exit reads on for ever. Left without an answer, the engine asks again when the read is overdue.
+                return
             answers = self.account.answers(commands, at_ns)
             commands = [command for event in answers for command in self.engine.handle(event)]
 

@@ -26,7 +26,7 @@ class Scripted:
 
     def judge(self, facts):
         self.asked.append(facts)
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
@@ -106,6 +106,7 @@ def test_a_share_that_cannot_be_split_is_told_once(rig, mine):
     [
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
         (KeyError("gap"), "KeyError: 'gap'"),
+        (SystemExit(3), "SystemExit: 3"),
         (Action.CLOSE_POSITION, "expected a Wish with an Action, or None, received <Action.CLOSE_POSITION"),
         (Wish("CLOSE", "x"), "expected a Wish with an Action, or None, received Wish(action='CLOSE'"),
         (True, "expected a Wish with an Action, or None, received True"),

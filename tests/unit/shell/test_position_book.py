@@ -163,7 +163,7 @@ def test_a_profile_in_the_rows_that_does_not_exist_is_named_and_the_category_hol
 
 def test_a_profile_in_the_settings_that_does_not_exist_is_refused_at_start():
     for name in ("DEFAULT_PROFILE", "EXIT_PROFILE_7"):
-        with pytest.raises(ConfigurationError, match="There is no exit profile 'bold'"):
+        with pytest.raises(ConfigurationError, match=f"{name}: there is no exit profile 'bold'"):
             book_rules(load_settings({name: "bold"}, None))
 
 

@@ -91,11 +91,12 @@ def sources(one, now):
     return PlanSources(now, one.desk.settings.ladder, lambda _: None, lambda g, at: around_of(one.judges, g, at))
 
 
-def guarded(levels, expiry_days):
+def guarded(levels, expiry_days, opened_at=""):
     one = engine()
     expiry = date(2026, 11, 20) + timedelta(days=expiry_days)
     legs = (call(1, -75, 26_200, 90, expiry=expiry), put(2, -75, 26_000, 95, expiry=expiry))
     one.desk.stopping = True
+    legs = [replace(each, opened_at=opened_at) for each in legs]
     one.handle(ev.PositionOpened(position(*legs), levels, 0))
     for number, price in ((1, 90), (2, 95)):
         one.handle(ev.QuoteArrived(quote(number, price, at=1)))
@@ -113,6 +114,17 @@ def test_a_plan_says_what_the_calendar_would_close_at_once():
     assert view.state == "guarded", "a plan begins nothing"
     assert {line.rule for line in view.plan.rules} == {"stop_loss", "dte_exit"}
     assert view.orders
+
+
+def test_a_plan_says_what_has_been_held_for_too_long():
+    opened = "2026-11-15T10:00:00+05:30"
+    for most, is_due in ((5, True), (6, False)):
+        one, guard, now = guarded(ExitLevels(stop=amount(9_000), holding=days(most)), 40, opened)
+        view = planned_view(guard, sources(one, now))
+        assert view.reason.endswith("closed at once by a start now") is is_due
+        one.desk.stopping = False
+        one.handle(replace(now, at_ns=2 * NS_PER_S))
+        assert bool(one.unresolved) is is_due, "the engine does what the plan says"
 
 
 def test_a_plan_of_a_position_that_nothing_closes_says_so():
