@@ -138,6 +138,7 @@ class Engine:
                 self._on_gone(event)
             case ev.FeedStateChanged():
                 self.desk.feed_live = event.is_live
+                self.room.note_feed(event.at_ns, is_live=event.is_live)
             case ev.PricesDoubted():
                 self._on_doubted(event)
             case ev.LoopStalled():

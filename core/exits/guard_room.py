@@ -25,6 +25,8 @@ class GuardRoom:
 
     `peaks` are strategy ids whose peak has risen, for the engine to take out. `on_decision` hears, at a monotonic time, of every
     signal that is acted on, before it is, and (without a signal) of a guard's `changes`. It must be quick.
+
+    `feed_down_ns`: since when no feed is live (monotonic; 0: none was yet), None while one is. Who is guarded anew must know it.
     """
 
     def __init__(self, settings: GuardSettings) -> None:
@@ -33,12 +35,13 @@ class GuardRoom:
         self.deadlines: dict[int, int] = {}
         self.has_new_deadline = False
         self.peaks: set[int] = set()
+        self.feed_down_ns: int | None = 0
         self.on_decision: Callable[[PositionGuard, Signal | None, int], None] = _nobody
         self._sweep_from = 0
 
     def guard(self, booked: BookedPosition, levels: ExitLevels, peak: Paise | None, at_ns: int) -> PositionGuard:
         """Guard from now on. A level can be breached already by the marks that are known: the next beat asks this one first."""
-        guard = PositionGuard(booked, levels, self._settings, peak)
+        guard = PositionGuard(booked, levels, self._settings, peak, self.feed_down_ns)
         for slot in booked.slots:
             if slot.is_doubted:
                 # What the guard before had heard: an edited row makes no old price true.
@@ -59,6 +62,12 @@ class GuardRoom:
         booked.judge = judge
         booked.rearm = guard.rearm_band
         return guard
+
+    def note_feed(self, at_ns: int, *, is_live: bool) -> None:
+        if is_live:
+            self.feed_down_ns = None
+        elif self.feed_down_ns is None:
+            self.feed_down_ns = at_ns
 
     def keep_only(self, strategy_id: int, levels: ExitLevels, at_ns: int) -> None:
         """A level has had its say. The position may be beyond another one already: the next beat asks it first."""

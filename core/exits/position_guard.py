@@ -81,9 +81,16 @@ class PositionGuard:
     )
 
     def __init__(
-        self, booked: BookedPosition, levels: ExitLevels, settings: GuardSettings, peak: Paise | None = None
+        self,
+        booked: BookedPosition,
+        levels: ExitLevels,
+        settings: GuardSettings,
+        peak: Paise | None = None,
+        feed_down_ns: int | None = 0,
     ) -> None:
-        """`peak` is the remembered peak from before a restart, paise. Tell the time once before anything can fire.
+        """`peak` is the remembered peak from before a restart, paise; `feed_down_ns` as in `MarkTrust`.
+
+        Tell the time once before anything can fire.
 
         `blind_spots` are other judges' reasons why a level of the position cannot fire now; each gives None when it can.
         `changes` counts the breaches that began or ended, trails that armed and floors that were locked. `original` is the
@@ -103,7 +110,7 @@ class PositionGuard:
         self._is_calm = False
         self._is_silent = False
         self._started_ns: int | None = None
-        self._marks = MarkTrust(settings.mark_stale_s)
+        self._marks = MarkTrust(settings.mark_stale_s, feed_down_ns)
         self._facts = RuleFacts(levels, start_peak(levels, peak))
         self.rearm_band()
 
@@ -125,6 +132,11 @@ class PositionGuard:
     @property
     def settings(self) -> GuardSettings:
         return self._settings
+
+    @property
+    def feed_down_ns(self) -> int | None:
+        """Since when no feed is live, monotonic; None while one is."""
+        return self._marks.feed_down_ns
 
     @property
     def started_ns(self) -> int | None:

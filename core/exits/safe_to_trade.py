@@ -83,11 +83,17 @@ class MarkTrust:
 
     __slots__ = ("_doubted", "_down_ns", "_stale_ns", "is_feed_live")
 
-    def __init__(self, mark_stale_s: float) -> None:
+    def __init__(self, mark_stale_s: float, feed_down_ns: int | None = 0) -> None:
+        """`feed_down_ns`: since when no feed is live (monotonic; 0: none was yet), None while one is."""
         self._stale_ns = int(mark_stale_s * NS_PER_S)
         self._doubted: dict[InstrumentKey, int] = {}
-        self._down_ns = 0
-        self.is_feed_live = False
+        self._down_ns = feed_down_ns or 0
+        self.is_feed_live = feed_down_ns is None
+
+    @property
+    def feed_down_ns(self) -> int | None:
+        """Since when no feed is live, monotonic; None while one is."""
+        return None if self.is_feed_live else self._down_ns
 
     @property
     def has_doubts(self) -> bool:

@@ -79,7 +79,14 @@ class UnderlyingSight(Holder):
         "slot",
     )
 
-    def __init__(self, key: InstrumentKey, name: str, cache: PositionCacheManager, settings: GuardSettings) -> None:
+    def __init__(
+        self,
+        key: InstrumentKey,
+        name: str,
+        cache: PositionCacheManager,
+        settings: GuardSettings,
+        feed_down_ns: int | None,
+    ) -> None:
         super().__init__()
         self.key = key
         self.name = name
@@ -92,7 +99,7 @@ class UnderlyingSight(Holder):
         self._limits = settings.quote_limits
         self._jump_percent = settings.index_jump_percent
         self._confirm_ns = settings.stop_confirm_max_ms * NS_PER_MS
-        self._trust = MarkTrust(settings.mark_stale_s)
+        self._trust = MarkTrust(settings.mark_stale_s, feed_down_ns)
         self._still = Stillness(settings.underlying_still_s)
         self._newest: NewestQuote | None = None
         self._believed: LastSeen | None = None

@@ -95,7 +95,8 @@ class UnderlyingWatch:
         else:
             sight = self._sights.get(key)
             if sight is None:
-                sight = self._sights[key] = UnderlyingSight(key, position.underlying, self._cache, self._settings)
+                sight = UnderlyingSight(key, position.underlying, self._cache, self._settings, guard.feed_down_ns)
+                self._sights[key] = sight
                 sight.judge = partial(self._judge, sight)
             sight.add(guard)
             self._seen_by[strategy_id] = sight

@@ -120,7 +120,8 @@ class Day:
 
     def _hold(self, since_ms: int) -> None:
         start, until_ms = self.market.held
-        self.market.held = min(start, since_ms) if self.now_ms < until_ms else since_ms, self.now_ms + HELD_MS
+        # What was held when we stood still again has not been awaited to its end.
+        self.market.held = min(start, since_ms) if until_ms else since_ms, self.now_ms + HELD_MS
 
     def _restart(self) -> None:
         market = self.market
