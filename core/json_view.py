@@ -88,7 +88,7 @@ def _plan(view: PositionView) -> dict[str, object]:
             {
                 "spot_percent": each.spot_percent,
                 "volatility_percent": each.volatility_percent,
-                "pnl": None if each.pnl is None else in_rupees(each.pnl + plan.realised),
+                "pnl": None if each.pnl is None or plan.realised is None else in_rupees(each.pnl + plan.realised),
             }
             for each in plan.shocks.grid
         ],

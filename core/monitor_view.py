@@ -86,7 +86,7 @@ class Plan:
     legs: tuple[LegCompared, ...]
     rules: tuple[RuleLine, ...]
     payoff: Payoff
-    realised: Paise
+    realised: Paise | None
     underlying_price: Paise | None
     underlying: str
     shares: tuple[PlannedShare, ...]

@@ -70,5 +70,5 @@ def shocks_table(plan: Plan) -> str:
     return table(headers, rows)
 
 
-def _amount(pnl: int | None, realised: int) -> str:
-    return UNKNOWN if pnl is None else rupees_text(pnl + realised)
+def _amount(pnl: int | None, realised: int | None) -> str:
+    return UNKNOWN if pnl is None or realised is None else rupees_text(pnl + realised)

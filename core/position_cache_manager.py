@@ -139,15 +139,15 @@ class Holder:
 class BookedPosition(Holder):
     """One open position and its running P&L. Written only by the cache, except the band and the judge, which its guard sets.
 
-    `pnl` is paise, None while any leg has no mark or no entry; `missing` counts those legs. `slots[i]` belongs to
-    `position.legs[i]`. `backlog` is the cache's. `on_recount` hears of every P&L that did not move by a difference. `cap` is a
+    `pnl` is paise, None while any leg has no mark or no entry, or while `realised` is not known; `missing` counts what is
+    not known. `slots[i]` belongs to `position.legs[i]`. `backlog` is the cache's. `on_recount` hears of every P&L that did not move by a difference. `cap` is a
     second band on the same P&L, None when there is none; whoever sets the position's band keeps it inside. `rearm` asks for that.
     """
 
     __slots__ = ("backlog", "cap", "missing", "on_recount", "position", "realised", "rearm", "slots")
 
     def __init__(
-        self, position: Position, slots: tuple[InstrumentSlot, ...], realised: Paise, backlog: Backlog
+        self, position: Position, slots: tuple[InstrumentSlot, ...], realised: Paise | None, backlog: Backlog
     ) -> None:
         super().__init__()
         self.position = position
@@ -159,6 +159,11 @@ class BookedPosition(Holder):
         self.cap: Holder | None = None
         self.rearm: Callable[[], None] = self.open_band
         self.recount()
+
+    @property
+    def open_pnl(self) -> Paise | None:
+        """P&L of what is open, without what closed shares have brought, paise."""
+        return None if self.pnl is None or self.realised is None else self.pnl - self.realised
 
     def set_band(self, lower: Paise, upper: Paise, *, watched: bool) -> None:
         """Inside the cap, where there is one."""
@@ -174,8 +179,8 @@ class BookedPosition(Holder):
     def recount(self) -> None:
         """Compute `missing` and `pnl` from scratch."""
         before = self.pnl
-        total = self.realised
-        missing = 0
+        total = self.realised or 0
+        missing = 1 if self.realised is None else 0
         for leg, slot in zip(self.position.legs, self.slots, strict=True):
             if leg.entry is None or slot.mark is None:
                 missing += 1
@@ -209,10 +214,10 @@ class PositionCacheManager:
         self.late = 0
         self.absurd = 0
 
-    def put(self, position: Position, realised: Paise = 0) -> BookedPosition:
+    def put(self, position: Position, realised: Paise | None = 0) -> BookedPosition:
         """Book the position in place of what was booked under its strategy_id. Known marks are kept.
 
-        `realised` is what was already earned or lost on it in paise. The band starts open.
+        `realised` is what was already earned or lost on it in paise, None when that is not known. The band starts open.
         """
         units: dict[InstrumentKey, int] = {}
         for leg in position.legs:

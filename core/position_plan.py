@@ -79,13 +79,13 @@ def told_text(level: ToldLevel) -> str:
             return name
 
 
-def one_leg_price(position: Position, pnl: Paise | None, *, is_loss: bool, realised: Paise = 0) -> Paise | None:
+def one_leg_price(position: Position, pnl: Paise | None, *, is_loss: bool, realised: Paise | None = 0) -> Paise | None:
     """The mark (paise per unit) at which a rule on this P&L fires for a one-leg position; None for other positions.
 
     It is on the tick grid, the first price there at which the P&L is at or below the line for a loss rule, at or above
     it for a profit rule. `realised` is what shares of it that are closed have brought, paise: it counts in the P&L.
     """
-    if pnl is None or len(position.legs) != 1:
+    if pnl is None or realised is None or len(position.legs) != 1:
         return None
     leg = position.legs[0]
     if leg.entry is None:

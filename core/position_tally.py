@@ -125,8 +125,8 @@ class OwnTally(Tally):
 
 
 def _at_marks(booked: BookedPosition) -> Paise:
-    """The P&L by the marks that move the sum: what is not in the cache any more is not recounted there."""
-    return booked.realised + sum(
+    """The P&L, which is known, by the marks that move the sum: what is not in the cache any more is not recounted there."""
+    return (booked.realised or 0) + sum(
         leg.units * (slot.mark - leg.entry)
         for leg, slot in zip(booked.position.legs, booked.slots, strict=True)
         if slot.mark is not None and leg.entry is not None

@@ -239,7 +239,7 @@ class Engine:
             return
         strategy_id = position.strategy_id
         self.room.tell(signal, at_ns)
-        part, row_units = to_close(signal.action, position, self._opened[strategy_id].position, self._closed.closed_of)
+        part, row_units = to_close(signal.action, position, self._opened[strategy_id].position, self._closed.whole_of)
         if part is None:
             self._tell_only(signal, position, at_ns)
             return
@@ -309,12 +309,13 @@ class Engine:
             return
         if self.mode is Mode.ALERT and strategy_id in self._alerted:
             return
-        memory = event.memory
+        memory, realised = event.memory, self._closed.realised_of(event.position)
         known = self.guards.get(strategy_id)
         if known is not None and known.booked.position.legs == position.legs:
-            memory = self.memory_of(strategy_id) or memory
+            memory = (self.memory_of(strategy_id) or memory).rescaled(known.booked.realised, realised)
+            self.desk.say(Remember(strategy_id))
         self._drop_guard(strategy_id)
-        booked = self.cache.put(position, self._closed.realised_of(event.position))
+        booked = self.cache.put(position, realised)
         levels = self._closed.levels_left(event.position, event.levels)
         guard = self.room.guard(booked, levels, memory.peak, event.at_ns)
         guard.original = event.position

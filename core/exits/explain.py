@@ -113,6 +113,11 @@ def reason_text(reason: Reason, now_ns: int, started_ns: int | None) -> str:
     match reason.what:
         case Hindrance.CLOSED | Hindrance.UNKNOWN_SESSION:
             return reason.what.value
+        case Hindrance.NO_REALISED:
+            return (
+                "a share of it was closed at a price that the broker did not tell, so its P&L is not known; "
+                "write what is left into its rows, and it counts from its entry prices"
+            )
         case Hindrance.NO_ENTRY:
             return f"the entry price of {reason.key} is not known yet"
         case Hindrance.NO_PRICE:

@@ -49,7 +49,7 @@ class Sighting(NamedTuple):
     at_ns: int
     position: Position
     pnl: Paise | None
-    realised: Paise
+    realised: Paise | None
     facts: RuleFacts
     legs: tuple[LegSeen, ...]
     breaches: tuple[BreachSeen, ...]

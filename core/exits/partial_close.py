@@ -51,7 +51,10 @@ def rest_of(original: Position, closed: Mapping[int, int]) -> Position | None:
 
 
 def to_close(
-    action: Action, position: Position, rows: Position, closed_of: Callable[[Position], Mapping[int, int]]
+    action: Action,
+    position: Position,
+    rows: Position,
+    whole_of: Callable[[Position], tuple[Position, Mapping[int, int]]],
 ) -> tuple[Position | None, tuple[int, ...]]:
     """What the action closes of a guarded position, and the units of its rows when that is a share.
 
@@ -61,5 +64,6 @@ def to_close(
     if action not in PERCENT_OF:
         return position if action in FULL_EXITS else None, ()
     units = {leg.row_id: leg.units for leg in rows.legs}
-    original = replace(position, legs=tuple(replace(leg, units=units[leg.row_id]) for leg in position.legs))
-    return part_to_close(original, action, closed_of(original)), tuple(leg.units for leg in original.legs)
+    as_rows_say = replace(position, legs=tuple(replace(leg, units=units[leg.row_id]) for leg in position.legs))
+    original, closed = whole_of(as_rows_say)
+    return part_to_close(original, action, closed), tuple(leg.units for leg in as_rows_say.legs)

@@ -128,12 +128,13 @@ def scaling_meant(facts: RuleFacts, pnl: Paise) -> tuple[Paise, Action]:
 def start_peak(levels: ExitLevels, peak: Paise | None) -> Paise | None:
     """The peak to start with, given the one remembered (paise, None: none). None is "nothing is remembered yet".
 
-    Where a stop trails from entry the peak is at least 0, the P&L at entry. A remembered peak that reaches no level is dropped.
+    Where a stop trails from entry the peak is at least 0, the P&L at entry. A peak that no level needs now is kept: a row that
+    one read left out comes back with the next.
     """
     trailing = levels.trailing
     if levels.premium_trailing is not None or (trailing is not None and trailing.arm == 0):
         return max(peak or 0, 0)
-    return peak if peak is not None and peak >= min(_triggers(levels), default=peak + 1) else None
+    return peak
 
 
 def next_peak(facts: RuleFacts) -> Paise | None:

@@ -1,6 +1,7 @@
 """Is it safe to act on this position's prices? One answer, consulted by every exit (exit_rules 1).
 
-- A **price rule** needs all of it: the session known to be open, a price and an entry for every leg, every price believed.
+- A **price rule** needs all of it: the session known to be open, a price and an entry for every leg, every
+  price believed, what closed shares have brought known.
 - A **time rule** needs the session alone. A price that is missing delays no square-off.
 - An **operator's exit** needs neither, and an exit that has begun is stopped by nothing here.
 """
@@ -29,6 +30,7 @@ class Hindrance(StrEnum):
     UNKNOWN_SESSION = "whether the market is open is not known"
     NO_PRICE = "no price"
     NO_ENTRY = "the entry price is not known"
+    NO_REALISED = "what a closed share of it has brought is not known"
     SAVED_PRICE = "only a saved price"
     STALE = "no fresh price"
 
@@ -71,6 +73,8 @@ def safe_to_trade(
         if slot.key in stale:
             what = Hindrance.SAVED_PRICE if quote.source is _CACHE else Hindrance.STALE
             reasons[Reason(what, slot.key, quote.received_ns)] = None
+    if booked.realised is None:
+        reasons[Reason(Hindrance.NO_REALISED, booked.slots[0].key)] = None
     return SafeToTrade(is_safe=False, is_session_open=session_open is True, reasons=tuple(reasons))
 
 

@@ -82,6 +82,8 @@ def hindrance_of(member: Member, at_ns: int) -> Reason | None:
     if member.guard is not None:
         safe = member.guard.safe_to_trade(at_ns)
         return None if safe.is_safe else safe.reasons[0]
+    if member.booked.realised is None:
+        return Reason(Hindrance.NO_REALISED, member.booked.slots[0].key)
     legs = zip(member.booked.position.legs, member.booked.slots, strict=True)
     return next((reason for leg, slot in legs if (reason := _why_not(leg, slot)) is not None), None)
 

@@ -137,7 +137,7 @@ class ScopeDay:
             memory = self._memory_of(record.strategy_id)
             base = memory.day_base if memory is not None and memory.day == self._today else None
             earlier = sum(self._shares.get(leg.row_id, 0) for leg in record.legs)
-        return None if base is None else record.realised_pnl + earlier - base
+        return None if base is None or earlier is None else record.realised_pnl + earlier - base
 
     def _count_exit(self, record: ExitRecord, change: Paise | None) -> None:
         if ist_date(record.finished_at_ns) == self._today and record.exit_id not in self._ledger.counted:

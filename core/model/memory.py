@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -35,6 +35,16 @@ class PositionMemory:
     volatility: float | None = None
     day: date | None = None
     day_base: Paise | None = None
+
+    def rescaled(self, before: Paise | None, after: Paise | None) -> PositionMemory:
+        """The same for a P&L that counts `after` of closed shares, and counted `before` until now (paise, None: not known)."""
+        if before == after:
+            return self
+        if before is None or after is None:
+            return replace(self, peak=None, day_base=None)
+        by = after - before
+        peak, base = self.peak, self.day_base
+        return replace(self, peak=None if peak is None else peak + by, day_base=None if base is None else base + by)
 
 
 NOTHING_REMEMBERED = PositionMemory()

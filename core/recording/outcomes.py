@@ -47,7 +47,7 @@ def _position(run: ReplayRun, strategy_id: int, fills: Mapping[str, list[Fill]])
     finished = [seen.realised for seen in exits if seen.finished_utc_ns is not None]
     parts = list(finished)
     if booked is not None:
-        parts.append(None if booked.pnl is None else booked.pnl - booked.realised)
+        parts.append(booked.open_pnl)
     if strategy_id in run.gone:
         parts.append(run.gone[strategy_id])
     return PositionOutcome(

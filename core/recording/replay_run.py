@@ -274,7 +274,7 @@ class ReplayRun:
         guard = self.engine.guards.get(strategy_id)
         if guard is not None:
             booked = guard.booked
-            self.gone[strategy_id] = None if booked.pnl is None else booked.pnl - booked.realised
+            self.gone[strategy_id] = booked.open_pnl
             self.account.release(strategy_id)
         self._say(event, event.at_ns)
 

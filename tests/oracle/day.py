@@ -21,6 +21,7 @@ from tests.oracle.timeline import Decision, Doubted, FeedTold, Happening, Restar
 
 IST = timezone(timedelta(hours=5, minutes=30))
 NOTHING: Mapping[Shown, Seen | None] = {}
+BEAT_MS = 250
 STANDSTILL_MS = 1_000
 HELD_MS = 2_000
 
@@ -151,6 +152,10 @@ class Day:
         for pool in self.pools:
             yield from pool.dues()
         yield self.market.held[1]
+        waiting = (*self.judges.values(), *self.eyes.values())
+        if self.market.down_ms is not None and any(each.waits for each in waiting):
+            # A price that grows stale meanwhile ends what waits: seen by the beat.
+            yield self.now_ms - self.now_ms % BEAT_MS + BEAT_MS
 
     def _until(self, end_ms: int) -> None:
         """What falls due by the clock alone, up to and with `end_ms`."""

@@ -56,11 +56,14 @@ class Eye:
     breaches: dict[Underlying, _Breach] = field(default_factory=dict)
     closes: dict[int, Close] = field(default_factory=dict)
     """By minutes: how the last candle ended."""
+    told_ms: int | None = None
+    """When it was last asked by the clock: a candle may end while the monitor stands still."""
 
     def begin_again(self) -> None:
         self.newest, self.believed, self.is_clean, self.is_frozen = None, None, False, False
         self.breaches.clear()
         self.closes.clear()
+        self.told_ms = None
 
     # Quotes
 
@@ -135,6 +138,10 @@ class Eye:
             if is_believed or now_ms - breach.since_ms >= CONFIRM_MS:
                 yield judge, _signal(level, shown.last)
 
+    @property
+    def waits(self) -> bool:
+        return bool(self.breaches)
+
     def dues(self, now: datetime, now_ms: int) -> Iterator[int]:
         """When breaches have stood for long enough, and when the candles end that run now."""
         for breach in self.breaches.values():
@@ -156,8 +163,9 @@ class Eye:
         """Of candles that are over and not a candle old; again within the second after the first look."""
         for minutes in self._lengths():
             start_ms, close = _candle_start(now, now_ms, minutes), self.closes.get(minutes)
-            if start_ms == now_ms and (close is None or close.end_ms != now_ms):
-                close = self.closes[minutes] = Close(now_ms, self._close(now_ms, minutes))
+            is_over = start_ms is not None and self.told_ms is not None and self.told_ms < start_ms
+            if start_ms is not None and (is_over or start_ms == now_ms) and (close is None or close.end_ms != start_ms):
+                close = self.closes[minutes] = Close(start_ms, self._close(start_ms, minutes))
             if close is None or close.mark is None or self.market.session_open is not True:
                 continue
             close.looked_ms = now_ms if close.looked_ms is None else close.looked_ms
@@ -165,6 +173,7 @@ class Eye:
                 for judge, level in self.levels(minutes):
                     if is_reached(level, close.mark):
                         yield judge, _signal(level, close.mark)
+        self.told_ms = now_ms
 
     def _close(self, end_ms: int, minutes: int) -> int | None:
         """The last believed quote that was received in the candle; what comes at its very end belongs to the next."""

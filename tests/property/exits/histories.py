@@ -87,7 +87,7 @@ _underlying = st.lists(
     ),
     min_size=1,
     max_size=2,
-    unique=True,
+    unique_by=lambda level: level.price,
 ).map(tuple)
 
 

@@ -225,12 +225,12 @@ class TestTrailing:
         ("levels", "peak", "expected"),
         [
             (LEVELS, None, None),
-            (LEVELS, 149_999, None),
+            (LEVELS, 149_999, 149_999),
             (LEVELS, 150_000, 150_000),
             (ExitLevels(trailing=trailing(0, 750)), None, 0),
             (ExitLevels(trailing=trailing(0, 750)), 900, 900),
             (ExitLevels(trailing=trailing(0, 750)), -900, 0),
-            (STOP, 150_000, None),
+            (STOP, 150_000, 150_000),
         ],
     )
     def test_what_is_armed_at_the_start(self, levels, peak, expected):

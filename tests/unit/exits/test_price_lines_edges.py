@@ -70,10 +70,10 @@ def test_of_the_scaling_levels_that_are_reached_the_largest_share_counts_and_of_
     assert lines.scaling_line(known) == 100
 
 
-@pytest.mark.parametrize(("remembered", "start"), [(None, None), (99, None), (100, 100), (150, 150), (250, 250)])
-def test_a_remembered_peak_counts_from_the_lowest_level_that_it_reached(remembered, start):
-    assert lines.start_peak(ExitLevels(lock=LOCK), remembered) == start
-    assert lines.start_peak(ExitLevels(), remembered) is None
+@pytest.mark.parametrize("remembered", [None, -1, 99, 100, 250])
+def test_a_remembered_peak_is_kept_whether_a_level_needs_it_now_or_not(remembered):
+    assert lines.start_peak(ExitLevels(lock=LOCK), remembered) == remembered
+    assert lines.start_peak(ExitLevels(), remembered) == remembered
 
 
 @pytest.mark.parametrize(("remembered", "start"), [(None, 0), (-5, 0), (7, 7)])

@@ -6,6 +6,7 @@ import pytest
 
 from core.exits.closed_parts import ClosedParts, row_units_of, said_by
 from core.exits.exit_finish import alert_record
+from core.exits.partial_close import to_close
 from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, Urgency
 from core.model.memory import ToldLevel
 from core.model.signals import Signal
@@ -20,6 +21,7 @@ SCALING = tuple(
     for amount, action in ((100, Action.CLOSE_25), (200, Action.CLOSE_50), (300, Action.CLOSE_75))
 )
 LEVELS = ExitLevels(scaling=SCALING)
+LEFT = position(1, leg(11, 501, -75), leg(12, 502, 75))
 
 
 def signal(rule=Rule.SCALING_TARGET, action=Action.CLOSE_50, threshold=200, observed=250) -> Signal:
@@ -81,13 +83,45 @@ def test_a_share_of_which_the_rows_are_not_known_belongs_to_no_row():
 def test_the_pnl_of_shares_adds_up_and_counts_once_for_the_position():
     closed = ClosedParts()
     closed.take(share(pnl=1_000), units(FOUR))
-    closed.take(share(pnl=None), units(FOUR))
     closed.take(share(pnl=-300), units(FOUR))
     assert closed.realised_of(FOUR) == 700
     swapped = position(1, FOUR.legs[1], FOUR.legs[0])
     assert closed.realised_of(swapped) == 700
     first_gone = position(1, leg(11, 501, -75), FOUR.legs[1])
     assert closed.realised_of(first_gone) == 0, "the row that it was booked on says something else now"
+
+
+def test_the_pnl_is_not_known_with_a_share_whose_price_is_not_until_its_row_is_corrected():
+    closed = ClosedParts()
+    for pnl in (1_000, None, -300):
+        closed.take(share(filled=75, pnl=pnl), units(FOUR))
+        assert closed.realised_of(FOUR) == (1_000 if pnl == 1_000 else None)
+    assert closed.realised_of(LEFT) == 0
+
+
+def test_rows_corrected_to_what_was_left_go_on_as_the_rest_of_the_original():
+    closed = ClosedParts()
+    closed.take(share(filled=75, action=Action.CLOSE_25, threshold=100), units(FOUR))
+    three = position(1, leg(11, 501, -225), leg(12, 502, 225))
+    assert closed.left_of(three) == three
+    assert closed.closed_of(three) == {11: 0, 12: 0}
+    assert closed.whole_of(three) == (FOUR, {11: 75, 12: 75})
+    scaled = ExitLevels(scaling=tuple(replace(level, amount=level.amount * 3 // 4) for level in SCALING))
+    assert [level.amount for level in closed.levels_left(three, scaled).scaling] == [150, 225], "25 % are gone"
+    # The next share is the one that makes half of the original, and its P&L is all that the corrected rows count.
+    part, row_units = to_close(Action.CLOSE_50, three, three, closed.whole_of)
+    assert ([one.units for one in part.legs], row_units) == ([-75, 75], (-225, 225))
+    closed.take(share(filled=75, pnl=400, threshold=150), units(three))
+    assert closed.realised_of(three) == 400
+    assert [one.units for one in closed.left_of(three).legs] == [-150, 150]
+    assert closed.whole_of(three) == (FOUR, {11: 150, 12: 150})
+    assert closed.whole_of(FOUR) == (FOUR, {}), "rows written back to the original are a new position"
+
+
+def test_rows_of_which_everything_was_closed_are_written_anew_as_a_new_position():
+    closed = ClosedParts()
+    closed.take(share(filled=300), units(FOUR))
+    assert closed.whole_of(LEFT) == (LEFT, {})
 
 
 def test_levels_whose_share_is_gone_or_that_have_fired_are_left_out():

@@ -6,12 +6,12 @@ import pytest
 
 from core.model import commands as cmd
 from core.model import events as ev
-from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule
+from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, TrailingLevel
 from core.model.memory import PositionMemory
-from core.model.orders import Side
+from core.model.orders import OrderStatus, Side
 from core.model.signals import Mode
 from core.model.special_levels import ScalingLevel
-from tests.unit.order_side.rig import Rig, leg, position
+from tests.unit.order_side.rig import Rig, S, leg, position
 from tests.unit.order_side.test_orders_under_way import only
 
 ROW = LevelSource.LEVEL_ROW
@@ -202,3 +202,84 @@ def test_the_peak_outlives_a_share():
     desk.quote(9_250)
     assert desk.rig.engine.guards[1].peak == 75_000
     assert desk.rig.engine.memory_of(1) == PositionMemory(peak=75_000, told=desk.rig.engine.memory_of(1).told)
+
+
+def correct(desk, units, levels):
+    """The trader writes what is left into the row, and its rupee levels follow the new quantity."""
+    rig = desk.rig
+    rig.tell(ev.PositionOpened(position(1, leg(11, 501, units)), levels, rig.now))
+    rig.wait(0.25)
+
+
+def test_a_row_corrected_to_what_is_left_moves_neither_the_trail_nor_a_level_that_has_fired():
+    trailing = TrailingLevel(arm=0, distance=60_000, source=ROW)
+    desk = Desk(levels=ExitLevels(trailing=trailing, scaling=scaling(HALF, MOST)))
+    desk.quote(9_500)
+    guard = desk.rig.engine.guards[1]
+    peak, realised, pnl = guard.peak, guard.booked.realised, guard.booked.pnl
+    assert (desk.left, peak) == ([150], 150_000)
+    desk.rig.take()
+    correct(desk, 150, ExitLevels(trailing=trailing, scaling=scaling((75_000, Action.CLOSE_50), (112_500, MOST[1]))))
+    guard = desk.rig.engine.guards[1]
+    assert (guard.booked.realised, guard.booked.pnl) == (0, pnl - realised)
+    assert guard.peak == peak - realised, "as far above the P&L as before"
+    assert cmd.Remember(1) in desk.rig.take()
+    assert desk.rig.engine.memory_of(1).peak == peak - realised
+    desk.quote(9_520)
+    assert desk.left == [150], "the half is gone already: its level does not fire a second time"
+    desk.quote(9_800)
+    assert desk.left == [75], "three quarters of the original, not of the rest"
+    desk.quote(8_900)
+    assert desk.left is None
+
+
+def test_after_a_share_without_a_known_price_nothing_is_compared_until_the_row_is_corrected():
+    desk = Desk(levels=ExitLevels(stop=AmountLevel(60_000, ROW), scaling=scaling(HALF)))
+    rig = desk.rig
+    rig.wait(0.25)
+    rig.positions(desk.net)
+    rig.quote(501, 9_500)
+    intent = only(rig.submitted())
+    rig.accept(intent)
+    rig.report(intent, OrderStatus.TRADED, intent.quantity, average_price=None)
+    desk.net[501] = 150
+    for _ in range(80):
+        rig.wait(0.25)
+        rig.positions(desk.net)
+    guard = rig.engine.guards[1]
+    assert (rig.engine.finished[-1].realised_pnl, guard.booked.pnl) == (None, None)
+    assert "at a price that the broker did not tell" in guard.why_unprotected(rig.now)
+    desk.quote(8_000)
+    assert desk.left == [150], "no stop on a P&L that nobody knows"
+    correct(desk, 150, ExitLevels(stop=AmountLevel(30_000, ROW)))
+    desk.quote(8_000)
+    assert desk.left is None
+
+
+def test_who_is_guarded_anew_believes_a_price_as_long_after_the_feed_went_down_as_before():
+    desk = Desk()
+    rig = desk.rig
+    desk.quote(9_200)
+    rig.wait(60)
+    rig.tell(ev.FeedStateChanged(is_live=True, at_ns=rig.now))
+    rig.wait(0.25)
+    rig.tell(ev.FeedStateChanged(is_live=False, at_ns=rig.now))
+    rig.tell(ev.FeedStateChanged(is_live=False, at_ns=rig.now + S))
+    down_ns = rig.now
+    correct(desk, 299, ExitLevels(stop=AmountLevel(60_000, ROW)))
+    guard = rig.engine.guards[1]
+    assert guard.stale_keys(down_ns + 5 * S) == ()
+    assert guard.stale_keys(down_ns + 5 * S + 1) != ()
+    rig.wait(0.25)
+    assert rig.engine.guards[1].feed_down_ns == down_ns
+
+
+def test_a_row_of_the_trail_that_one_read_left_out_comes_back_with_its_peak():
+    trail, desk = ExitLevels(trailing=TrailingLevel(arm=30_000, distance=60_000, source=ROW)), Desk(levels=ExitLevels())
+    correct(desk, 300, trail)
+    desk.quote(9_500)
+    for levels in (ExitLevels(stop=AmountLevel(600_000, ROW)), trail):
+        correct(desk, 300, levels)
+        assert desk.rig.engine.memory_of(1).peak == 150_000
+    desk.quote(9_300)
+    assert desk.left is None
