@@ -140,8 +140,9 @@ class BookedPosition(Holder):
     """One open position and its running P&L. Written only by the cache, except the band and the judge, which its guard sets.
 
     `pnl` is paise, None while any leg has no mark or no entry, or while `realised` is not known; `missing` counts what is
-    not known. `slots[i]` belongs to `position.legs[i]`. `backlog` is the cache's. `on_recount` hears of every P&L that did not move by a difference. `cap` is a
-    second band on the same P&L, None when there is none; whoever sets the position's band keeps it inside. `rearm` asks for that.
+    not known. `slots[i]` belongs to `position.legs[i]`. `backlog` is the cache's. `on_recount` hears of every P&L that did not
+    move by a difference. `cap` is a second band on the same P&L, None when there is none; whoever sets the position's band keeps
+    it inside. `rearm` asks for that.
     """
 
     __slots__ = ("backlog", "cap", "missing", "on_recount", "position", "realised", "rearm", "slots")

@@ -47,6 +47,7 @@ AT_ONCE = DeskSettings(
     quote_max_age_ms=10**9,
     intraday_last_send=time.max,
 )
+STANDSTILL_MS = 1_000
 BEHIND_MS = 2_000
 TOO_MANY = 100
 AT_MOST = 1_000
@@ -160,8 +161,9 @@ class EngineDay:
                 self.engine = self._boot()
                 self._open()
                 self._tell_time()
-            case StoodStill():
-                self.behind_until_ms = self.now_ms + BEHIND_MS
+            case StoodStill(lasted_ms=lasted_ms):
+                if lasted_ms > STANDSTILL_MS:
+                    self.behind_until_ms = self.now_ms + BEHIND_MS
                 self._tell_time()
 
     def _look_again(self) -> None:
