@@ -13,6 +13,10 @@ from tests.integration.feed_rig import MS, NIFTY, feed_running, options
 EACH = 5_000
 BACK_WITHIN_S = 10.0
 STALL_BOUND_S = 1.0
+SLICES_DIFFER = 50
+"""One piece of subscribing against the usual one, in CPU time: no piece is the whole. Ratios, because machines differ."""
+AS_DEAR_AS_SORTING = 3
+"""A wish of thousands that changes a little, against sorting its names."""
 """Of a shared machine, in which others test. What one slice of our own costs is measured in the thread's own CPU time."""
 
 
@@ -138,7 +142,7 @@ async def test_25_000_instruments_survive_the_loss_of_each_line(monkeypatch, cap
     load.report.append(f"{len(slice_times)} slices of subscribing: longest {longest:.2f} ms, median {usual:.0f} us")
     with capsys.disabled():
         print("\n".join(["", *load.report]))  # noqa: T201  figures of the run
-    assert slice_times[int(len(slice_times) * 0.99)] < 0.005
+    assert slice_times[int(len(slice_times) * 0.99)] < SLICES_DIFFER * slice_times[len(slice_times) // 2]
 
 
 async def test_a_wish_of_5_000_that_changes_a_little_is_cheap(capsys):
@@ -149,17 +153,22 @@ async def test_a_wish_of_5_000_that_changes_a_little_is_cheap(capsys):
         keys = options(EACH - 1)
         rig.manager.set_wanted(keys)
         await eventually(lambda: len(rig.quotes) >= EACH - 1)
-        took = []
+        took, sorting = [], []
         for number in range(50):
             wish = [*keys[number + 1 :], *options(number + 1, first=90_000)]
             begun = time.process_time()
             rig.manager.set_wanted(wish)
-            took.append(time.process_time() - begun)
+            taken = time.process_time()
+            sorted(wish, key=str)
+            took.append(taken - begun)
+            sorting.append(time.process_time() - taken)
             await asyncio.sleep(0.005)
         await eventually(lambda: rig.status.subscribed == EACH)
         took.sort()
+        sorting.sort()
         with capsys.disabled():
             print(  # noqa: T201  figures of the run
-                f"\nset_wanted(4,999) with one change: median {took[25] * 1e3:.2f} ms, longest {took[-1] * 1e3:.2f} ms"
+                f"\nset_wanted(4,999) with one change: median {took[25] * 1e3:.2f} ms, longest {took[-1] * 1e3:.2f} ms, "
+                f"sorting them {sorting[25] * 1e3:.2f} ms"
             )
-        assert took[25] < 0.02
+        assert took[25] < AS_DEAR_AS_SORTING * sorting[25]
