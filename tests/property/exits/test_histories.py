@@ -1,5 +1,6 @@
 """The engine decides like the oracle: which position, when, by which rule, at what P&L, whatever happens to it."""
 
+import pytest
 from hypothesis import Phase, event, given, settings
 
 from tests.oracle.day import Day
@@ -11,6 +12,7 @@ from tests.replay.engine_day import EngineDay
 HISTORIES = 2_000
 
 
+@pytest.mark.timeout(900)
 @settings(max_examples=HISTORIES, phases=(Phase.explicit, Phase.generate, Phase.shrink))
 @given(histories())
 def test_the_engine_decides_like_the_oracle(history):
