@@ -42,10 +42,13 @@ def is_clean(
     the two receipts. Read as: last, bid and ask are all on the tick grid; the book is not crossed (locked is fine); the
     spread's per cent are of the middle of the book, and exactly the limit is fine; the distance to the previous mark is
     that of this quote's mark, and exactly `jump_percent` is too far; a previous mark as old as `jump_window_ms` no
-    longer matters.
+    longer matters. Where nobody bids for what is offered at `spread_ticks` or less the other side is 0, below which no price
+    can be: a wing that has lost its last buyer must not keep the target of its spread from firing.
     """
     bid, ask = quote.bid, quote.ask
-    if bid is None or ask is None or not 0 < bid <= ask:
+    if bid is None and ask is not None and 0 < ask <= limits.spread_ticks * tick:
+        bid = 0
+    elif bid is None or ask is None or not 0 < bid <= ask:
         return False
     if not (is_on_grid(quote.last, tick) and is_on_grid(bid, tick) and is_on_grid(ask, tick)):
         return False
@@ -57,5 +60,5 @@ def is_clean(
         return False
     if previous_mark is None or previous_age_ns >= limits.jump_window_ms * NS_PER_MS:
         return True
-    jump = abs(mark_of(quote.last, bid, ask) - previous_mark)
+    jump = abs(mark_of(quote.last, quote.bid, ask) - previous_mark)
     return jump * 100 < limits.jump_percent * previous_mark

@@ -59,15 +59,21 @@ def mark_of(shown: Shown) -> int:
     return sorted((shown.bid, shown.last, shown.ask))[1]
 
 
+def is_worth_next_to_nothing(shown: Shown, tick: int) -> bool:
+    """Nobody bids, and it is to be had for five ticks or less: the price is between 0 and that."""
+    return shown.bid is None and shown.ask is not None and shown.ask <= 5 * tick
+
+
 def looks_clean(shown: Shown, before: Shown | None, tick: int = TICK) -> bool:
     """exit_rules 2, first paragraph. `before` is the newest quote that said something else."""
-    if shown.bid is None or shown.ask is None or shown.bid > shown.ask:
+    bid = 0 if is_worth_next_to_nothing(shown, tick) else shown.bid
+    if bid is None or shown.ask is None or bid > shown.ask:
         return False
-    if shown.last % tick or shown.bid % tick or shown.ask % tick:
+    if shown.last % tick or bid % tick or shown.ask % tick:
         return False
-    if shown.ask - shown.bid > 5 * tick and 10 * (shown.ask - shown.bid) > Fraction(shown.bid + shown.ask, 2):
+    if shown.ask - bid > 5 * tick and 10 * (shown.ask - bid) > Fraction(bid + shown.ask, 2):
         return False
-    if not shown.bid - tick <= shown.last <= shown.ask + tick:
+    if not bid - tick <= shown.last <= shown.ask + tick:
         return False
     if before is None or shown.at_ms - before.at_ms >= JUMP_MS:
         return True

@@ -192,6 +192,8 @@ class EngineDay:
         self.engine.begin_at(self.now_ms * MS)
         restored = fold(self.journal, self.engine.desk, self.now_ns)
         self._carry_out(self.engine.restore(restored, self.now_ns))
+        # A desk with a past sends nothing for a second. What is compared here are decisions, and every order is filled at once.
+        self.engine.desk.second_budget.taken.clear()
         self.tell(ev.FeedStateChanged(self.feed_live, self.now_ns))
         for position, levels in self.book:
             if position.strategy_id not in self.gone:

@@ -56,10 +56,16 @@ def test_a_quote_is_called_suspect_exactly_when_it_is_not_clean(last, bid, ask, 
 
 def first_fault(last, bid, ask, before, age, tick):
     """The first check of exit_rules 2 that fails, worked out in ticks and fractions."""
+    if bid is None and 0 < ask <= 5 * tick:
+        return "no bid" if fault_of_book(last, 0, ask, tick) or jump(last, before, age) else ""
     if bid is None or bid <= 0:
         return "no bid"
     if ask is None:
         return "no ask"
+    return fault_of_book(last, bid, ask, tick) or jump(sorted((bid, last, ask))[1], before, age)
+
+
+def fault_of_book(last, bid, ask, tick):
     if ask < bid:
         return "crossed book"
     if any(Fraction(price, tick).denominator != 1 for price in (last, bid, ask)):
@@ -67,9 +73,10 @@ def first_fault(last, bid, ask, before, age, tick):
     spread, middle = Fraction(ask - bid, tick), Fraction(ask + bid, 2)
     if spread > 5 and Fraction(ask - bid) / middle > Fraction(1, 10):
         return "wide book"
-    if last < bid - tick or last > ask + tick:
-        return "last "
-    mark = sorted((bid, last, ask))[1]
+    return "last " if last < bid - tick or last > ask + tick else ""
+
+
+def jump(mark, before, age):
     if before is not None and age < NS_PER_S and Fraction(abs(mark - before), before) >= Fraction(1, 5):
         return f"jump from {rupees_text(before)} to {rupees_text(mark)}"
     return ""

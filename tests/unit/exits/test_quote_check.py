@@ -34,6 +34,14 @@ def clean(of, previous=None, age_ns=0):
         (quote(1, 100.15, bid=99.95, ask=100.05), False),
         (quote(1, 99.90, bid=99.95, ask=100.05), True),
         (quote(1, 99.85, bid=99.95, ask=100.05), False),
+        # Nobody bids for what is to be had for five ticks: between 0 and that it is. The limits are the same.
+        (quote(1, 0.05, ask=0.25, book=False), True),
+        (quote(1, 0.05, ask=0.30, book=False), False),
+        (quote(1, 0.30, ask=0.25, book=False), True),
+        (quote(1, 0.35, ask=0.25, book=False), False),
+        (quote(1, 0.05, ask=0.07, book=False), False),
+        (quote(1, 0.05, bid=0.05, book=False), False),
+        (quote(1, 0.05, bid=0, ask=0.05), False),
     ],
 )
 def test_grid_book_spread_and_last(of, expected):
