@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from core.exits.condition_leaves import whole_of_quarters
 from core.exits.payoff import payoff_of
-from core.exits.stored_basis import basis_of
+from core.exits.stored_basis import TOLERANCE, basis_of
+from core.model.exit_levels import LevelSource
 from core.model.money import rupees_text
 from core.model.profile import Asked, Base
 
@@ -66,6 +67,26 @@ class LevelAmounts:
         if amount is None:
             self.note(f"{named(row)}: {asked.value:g} % of an amount that is not known; not used")
         return amount, how
+
+    def within(self, amount: Paise, name: str, source: LevelSource, *, is_loss: bool = False) -> Paise | None:
+        """The amount of a level as it is in force: inside the position's own max. None where it cannot be meant; noted.
+
+        A row that means the whole of the plan lies a little beyond when the fills were worse than planned: up to 5 % it is
+        read as the whole. What the operator wrote stays as it is, however far beyond.
+        """
+        most, of = (self.payoff.max_loss, "max loss") if is_loss else (self.payoff.max_profit, "max profit")
+        if most is None or amount <= most:
+            return amount
+        text = f"{name} {rupees_text(amount)} ({source}) is beyond the {of} {rupees_text(most)}"
+        if source is LevelSource.OPERATOR:
+            self.note(f"{text}: kept as it is written, it may never be reached")
+            return amount
+        if (amount - most) * TOLERANCE > most:
+            self.note(f"{text}: not used")
+            return None
+        when = "" if is_loss else ", which is reached at expiry only"
+        self.note(f"{text} by no more than 5 %: read as the whole of it{when}")
+        return most
 
     def _whole(self, base: Base, *, is_loss: bool) -> tuple[Paise | None, str]:
         finite, name = (self.payoff.max_loss, "max loss") if is_loss else (self.payoff.max_profit, "max profit")

@@ -104,18 +104,20 @@ def _usable(sources: Sources, steps: list[_Asked], source: LevelSource) -> tuple
     priced = []
     for step in steps:
         amount, how = sources.amounts.of(step.asked)
-        if amount:
-            priced.append((amount, PERCENT_OF.get(step.action or Action.HOLD, 0), how, step))
-        else:
+        share = PERCENT_OF.get(step.action or Action.HOLD, 0)
+        if not amount:
             sources.note(f"scaling {step.name} ({source}) not used: an amount that is 0 or not known")
+        elif why := _why_not(sources, amount, share, step):
+            sources.note(f"scaling {step.name} at {rupees_text(amount)} ({source}) not used: {why}")
+        elif within := sources.amounts.within(amount, f"scaling {step.name} at", source):
+            priced.append((within, share, how, step))
     for amount, share, how, step in sorted(priced, key=lambda one: one[:2]):
-        text = f"scaling {step.name} at {rupees_text(amount)} ({source}) not used"
-        why = _why_not(sources, amount, share, step)
         gone = PERCENT_OF[levels[-1].action] if levels else 0
-        if why:
-            sources.note(f"{text}: {why}")
-        elif share <= gone:
-            sources.note(f"{text}: {share} % gone, and {gone} % already are at {rupees_text(levels[-1].amount)}")
+        if share <= gone:
+            sources.note(
+                f"scaling {step.name} at {rupees_text(amount)} ({source}) not used: {share} % gone, and {gone} % already are at "
+                f"{rupees_text(levels[-1].amount)}"
+            )
         else:
             levels.append(ScalingLevel(amount, _BY_PERCENT[str(share)], source, how))
     return tuple(levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from core.exits.action_text import parse_action
@@ -38,19 +39,19 @@ class _Candidate(NamedTuple):
 
 
 def stop_of(sources: Sources) -> AmountLevel | None:
-    """A stop beyond a finite max loss could never fire and gives way; if none is better it stays, and the note says so."""
+    """A stop far beyond a finite max loss could never fire and gives way, but for the operator's; if none is better it stays,
+    and the note says so."""
     if sources.is_off(Kind.STOP):
         sources.note("stop loss: switched off by the operator's override; nothing limits the loss")
         return None
     beyond: AmountLevel | None = None
     for level in _stops(sources):
-        most = sources.amounts.payoff.max_loss
-        if most is None or level.amount <= most:
-            return level
-        sources.note(f"stop {rupees_text(level.amount)} ({level.source}) is beyond the max loss {rupees_text(most)}")
+        amount = sources.amounts.within(level.amount, "stop", level.source, is_loss=True)
+        if amount is not None:
+            return replace(level, amount=amount)
         beyond = level
     if beyond is not None:
-        sources.note("no source has a stop within the max loss: the stop cannot fire")
+        sources.note(f"no source has a stop within the max loss: {rupees_text(beyond.amount)} stays, and cannot fire")
     return beyond
 
 
@@ -101,10 +102,14 @@ def target_of(sources: Sources) -> tuple[AmountLevel | None, Action]:
         return None, Action.CLOSE_POSITION
     for candidate in _targets(sources):
         level, action = candidate.level, candidate.action
-        nonsense = nonsense_of(candidate.level.amount, candidate.asked, sources)
+        nonsense = nonsense_of(level.amount, candidate.asked, sources)
         if nonsense:
             sources.note(f"target {rupees_text(level.amount)} ({level.source}) not used: {nonsense}")
             continue
+        amount = sources.amounts.within(level.amount, "target", level.source)
+        if amount is None:
+            continue
+        level = replace(level, amount=amount)
         if not candidate.action_text:
             return level, Action.CLOSE_POSITION
         if action is None:
@@ -153,10 +158,8 @@ _HALF_A_RUPEE: Final = 50
 
 
 def nonsense_of(amount: int, asked: Asked, sources: Sources) -> str:
-    """Why a profit of this amount (paise) cannot be meant, "" when it can. Shares of the position's own amounts always can."""
+    """Why no profit of this amount (paise) can be meant where profit is unlimited, "" where it can. Shares always can."""
     payoff, premium = sources.amounts.payoff, sources.amounts.premium
-    if payoff.max_profit is not None:
-        return f"beyond the max profit {rupees_text(payoff.max_profit)}" if amount > payoff.max_profit else ""
     if asked.base is not Base.STORED or not payoff.is_profit_unlimited:
         return ""
     if asked.value == DEBIT_TEXT_TARGET:

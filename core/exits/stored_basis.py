@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from core.model.money import Paise
     from core.model.position import Position
 
-_TOLERANCE: Final = 20
+TOLERANCE: Final = 20
 """Two amounts agree when they differ by at most one part in so many of the position's own: 5 %."""
 
 
@@ -40,7 +40,7 @@ class Basis:
 
     def agrees(self, stored: float, own: Paise) -> bool:
         numerator, denominator = self._exact(stored)
-        return abs(numerator - own * denominator) * _TOLERANCE <= own * denominator
+        return abs(numerator - own * denominator) * TOLERANCE <= own * denominator
 
     def _exact(self, stored: float) -> tuple[int, int]:
         numerator, denominator = stored.as_integer_ratio()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from core.exits.level_amounts import asked_of, named
@@ -30,14 +31,13 @@ def trailing_of(sources: Sources) -> TrailingLevel | None:
     if sources.is_off(Kind.TRAIL):
         sources.note("trailing stop: switched off by the operator's override")
         return None
-    most = sources.amounts.payoff.max_profit
     for level in _trailing(sources):
-        if most is None or level.arm <= most:
-            return level
-        sources.note(
-            f"trailing stop ({level.source}) not used: it arms at {rupees_text(level.arm)}, beyond the max profit "
-            f"{rupees_text(most)}"
-        )
+        arm = sources.amounts.within(level.arm, "trailing stop: its arming level", level.source)
+        if arm is None:
+            continue
+        if level.source is LevelSource.OPERATOR and level.percent_of_peak is None:
+            sources.amounts.within(level.distance, "trailing stop: its distance", level.source)
+        return replace(level, arm=arm)
     return None
 
 
@@ -163,13 +163,10 @@ def _lock_row(sources: Sources, row: LevelRow) -> Iterator[tuple[Asked, Asked]]:
 
 def _steps(sources: Sources, pairs: Iterable[tuple[Asked, Asked]], source: LevelSource) -> tuple[LockStep, ...]:
     """Usable steps: the trigger within max profit, the floor below it, both rising from step to step."""
-    most = sources.amounts.payoff.max_profit
     steps: list[LockStep] = []
     for trigger, floor in sorted(_in_paise(sources, pairs, source)):
         text = f"lock {rupees_text(trigger)} → {rupees_text(floor)} ({source}) not used"
-        if most is not None and trigger > most:
-            sources.note(f"{text}: its trigger is beyond the max profit {rupees_text(most)}")
-        elif floor >= trigger:
+        if floor >= trigger:
             sources.note(f"{text}: expected a floor below the trigger")
         elif steps and (trigger == steps[-1].trigger or floor <= steps[-1].floor):
             sources.note(f"{text}: expected a higher floor than the step before")
@@ -185,6 +182,8 @@ def _in_paise(
         trigger, _ = sources.amounts.of(asked_trigger)
         floor, _ = sources.amounts.of(asked_floor)
         if trigger and floor is not None:
-            yield trigger, floor
+            within = sources.amounts.within(trigger, "lock: its trigger", source)
+            if within is not None:
+                yield within, floor
         else:
             sources.note(f"lock ({source}) not used: it is 0, or a share of an amount that is not known")

@@ -50,6 +50,16 @@ class Amounts:
         return self.of_loss(share) if is_loss else self.of_profit(share)
 
 
+def reachable(amount: int, most: int | None) -> int | None:
+    """What a row's amount means: up to 5 % beyond what the legs can bring is all that they can, for the plan's fills were better.
+
+    None: farther beyond, no level.
+    """
+    if most is None or amount <= most:
+        return amount
+    return most if 100 * amount <= 105 * most else None
+
+
 def amounts_of(legs: Sequence[Leg], rows: Sequence[Row], risk: Row) -> Amounts:
     bounds = bounds_of(legs)
     premium = -sum(leg.units * (leg.entry or 0) for leg in legs)

@@ -3,7 +3,8 @@
 Per kind the first source wins: the operator's override, level rows, columns of strategy_risk_management, its exit_conditions tree,
 the chosen set, the category's default.
 A share is of max profit or max loss where that is finite, of the net premium otherwise. A stop, a target, a trailing stop
-that the legs can never reach gives way to the next source. A row's value is a magnitude; 0 and null are no level.
+that the legs can never reach gives way to the next source, but for the operator's; up to 5 % beyond it is the whole that they
+can. A row's value is a magnitude; 0 and null are no level.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from datetime import time
 from fractions import Fraction
 from typing import NamedTuple
 
-from tests.oracle.amounts import Amounts, Row, amounts_of, number, of_kind, stored_paise, tree_of
+from tests.oracle.amounts import Amounts, Row, amounts_of, number, of_kind, reachable, stored_paise, tree_of
 from tests.oracle.beside import Beside, asked_amount
 from tests.oracle.book import Leg, Levels
 from tests.oracle.special_levels import TEXTS, greeks_of, is_nonsense, lock_of, scaling_of, underlying_of
@@ -99,14 +100,14 @@ def _days(rows: Sequence[Row], name: str) -> int | None:
 
 
 def _stop(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row, beside: Beside) -> int | None:
+    if "stop" in beside.said and asked_amount(beside.said["stop"], amounts, is_loss=True) > 0:
+        return asked_amount(beside.said["stop"], amounts, is_loss=True)
     found = [amount for amount in _stops(amounts, name, rows, risk, beside) if amount > 0]
-    most = amounts.bounds.loss
-    return next((amount for amount in found if most is None or amount <= most), found[-1] if found else None)
+    usable = [each for amount in found if (each := reachable(amount, amounts.bounds.loss)) is not None]
+    return next(iter(usable + found[-1:]), None)
 
 
 def _stops(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row, beside: Beside) -> Iterator[int]:
-    if "stop" in beside.said:
-        yield asked_amount(beside.said["stop"], amounts, is_loss=True)
     for row in of_kind(rows, "stop_loss", "primary"):
         yield amounts.of_row(row, is_loss=True)
     if number(risk.get("strategy_level_stop")):
@@ -128,18 +129,19 @@ def _stops(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row, beside: 
 
 
 def _target(amounts: Amounts, name: str, rows: Sequence[Row], risk: Row, beside: Beside) -> tuple[int | None, str]:
+    if "target" in beside.said and asked_amount(beside.said["target"], amounts) > 0:
+        return asked_amount(beside.said["target"], amounts), "CLOSE_POSITION"
     for amount, stored, text in _targets(amounts, name, rows, risk, beside):
-        if amount > 0 and not is_nonsense(amounts, amount, stored):
-            return amount, TEXTS[text] or "CLOSE_POSITION"
+        usable = reachable(amount, amounts.bounds.profit)
+        if amount > 0 and usable is not None and not is_nonsense(amounts, amount, stored):
+            return usable, TEXTS[text] or "CLOSE_POSITION"
     return None, "CLOSE_POSITION"
 
 
 def _targets(
     amounts: Amounts, name: str, rows: Sequence[Row], risk: Row, beside: Beside
 ) -> Iterator[tuple[int, int, str]]:
-    """Amount, the stored paise that it was read from (0: a share, or the operator's word), the action's text."""
-    if "target" in beside.said:
-        yield asked_amount(beside.said["target"], amounts), 0, ""
+    """Amount, the stored paise that it was read from (0: a share), the action's text."""
     for row in of_kind(rows, "profit_target", "primary"):
         is_stored = row["trigger_type"] == "price"
         yield amounts.of_row(row), stored_paise(row["trigger_value"]) if is_stored else 0, str(row["action"])
@@ -173,20 +175,19 @@ class _Trail(NamedTuple):
 
 
 def _trailing(amounts: Amounts, rows: Sequence[Row], risk: Row, beside: Beside) -> _Trail:
-    most = amounts.bounds.profit
+    if "trail" in beside.said:
+        distance, _, arm = beside.said["trail"].partition("@")
+        share = int(distance.removesuffix("%peak")) if distance.endswith("%peak") else None
+        far = asked_amount(distance, amounts) if share is None else None
+        return _Trail(asked_amount(arm or "0", amounts), far, share)
     for trail in _trails(amounts, rows, risk, beside):
-        if trail.arm is not None and (most is None or trail.arm <= most):
-            return trail if trail.distance or trail.share else _Trail(None, None)
+        arm_at = reachable(trail.arm or 0, amounts.bounds.profit)
+        if arm_at is not None:
+            return trail._replace(arm=arm_at) if trail.distance else _Trail(None, None)
     return _Trail(None, None)
 
 
 def _trails(amounts: Amounts, rows: Sequence[Row], risk: Row, beside: Beside) -> Iterator[_Trail]:
-    if "trail" in beside.said:
-        distance, _, arm = beside.said["trail"].partition("@")
-        share = int(distance.removesuffix("%peak")) if distance.endswith("%peak") else None
-        yield _Trail(
-            asked_amount(arm or "0", amounts), asked_amount(distance, amounts) if share is None else None, share
-        )
     distance = _stored_distance(amounts, risk)
     yield from (_Trail(amounts.of_row(row), distance) for row in of_kind(rows, "profit_target", "trailing"))
     if number(risk.get("trailing_stop_activation")):

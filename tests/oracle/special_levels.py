@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from tests.oracle.amounts import Amounts, Row, number, of_kind, stored_paise
+from tests.oracle.amounts import Amounts, Row, number, of_kind, reachable, stored_paise
 from tests.oracle.beside import Beside, asked_amount
 from tests.oracle.book import SHARES, WHOLE, Greek, Leg, Underlying
 from tests.oracle.entry_greeks import entry_of, fraction_of
@@ -25,16 +25,14 @@ TECHNICAL_MINUTES = 5
 
 
 def is_nonsense(amounts: Amounts, amount: int, stored: int) -> bool:
-    """Beyond max profit; or, with unlimited profit, the builder's ₹75 or less than 5 % of the premium."""
-    if amounts.bounds.profit is not None:
-        return amount > amounts.bounds.profit
+    """With unlimited profit, the builder's ₹75 or less than 5 % of the premium."""
     if not stored or not amounts.bounds.is_profit_unlimited:
         return False
     return stored == 7_500 or amount * 100 < 5 * amounts.premium
 
 
 def lock_of(amounts: Amounts, rows: Sequence[Row], beside: Beside) -> tuple[tuple[int, int], ...]:
-    return _steps(amounts, _said_locks(amounts, beside)) or _steps(amounts, _locks_of_rows(amounts, rows))
+    return _steps(_said_locks(amounts, beside)) or _steps(_locks_of_rows(amounts, rows))
 
 
 def _said_locks(amounts: Amounts, beside: Beside) -> Iterator[tuple[int, int]]:
@@ -51,15 +49,16 @@ def _locks_of_rows(amounts: Amounts, rows: Sequence[Row]) -> Iterator[tuple[int,
     for row in rows:
         name = re.fullmatch(r"move_to_cost|lock_profit_([0-9.]+)", str(row["level_name"]))
         if name is not None:
-            yield amounts.of_row(row), amounts.of_row({**row, "trigger_value": name[1] or 0})
+            trigger = reachable(amounts.of_row(row), amounts.bounds.profit)
+            if trigger is not None:
+                yield trigger, amounts.of_row({**row, "trigger_value": name[1] or 0})
 
 
-def _steps(amounts: Amounts, found: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Triggers within max profit, above their floors, both rising."""
+def _steps(found: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Triggers above their floors, both rising."""
     steps: list[tuple[int, int]] = []
     for trigger, floor in sorted(found):
-        is_within = amounts.bounds.profit is None or trigger <= amounts.bounds.profit
-        if is_within and floor < trigger and (not steps or (trigger > steps[-1][0] and floor > steps[-1][1])):
+        if floor < trigger and (not steps or (trigger > steps[-1][0] and floor > steps[-1][1])):
             steps.append((trigger, floor))
     return tuple(steps)
 
@@ -73,9 +72,7 @@ def _said_scaling(amounts: Amounts, beside: Beside) -> Iterator[tuple[int, str]]
     for step in beside.said.get("scale", "").split(","):
         if step.strip():
             share, amount = step.strip().split(":")
-            wanted = asked_amount(amount, amounts)
-            if not is_nonsense(amounts, wanted, 0):
-                yield wanted, f"CLOSE_{share}"
+            yield asked_amount(amount, amounts), f"CLOSE_{share}"
 
 
 def _scaling_of_rows(amounts: Amounts, rows: Sequence[Row]) -> Iterator[tuple[int, str]]:
@@ -83,8 +80,9 @@ def _scaling_of_rows(amounts: Amounts, rows: Sequence[Row]) -> Iterator[tuple[in
         action = TEXTS[str(row["action"])]
         stored = stored_paise(row["trigger_value"]) if row["trigger_type"] == "price" else 0
         is_odd = amounts.bounds.is_profit_unlimited and stored in NONSENSE
-        if action in SHARES and not is_odd and not is_nonsense(amounts, amounts.of_row(row), stored):
-            yield amounts.of_row(row), action
+        amount = reachable(amounts.of_row(row), amounts.bounds.profit)
+        if action in SHARES and amount is not None and not is_odd and not is_nonsense(amounts, amount, stored):
+            yield amount, action
 
 
 def _scaling_of_set(amounts: Amounts, beside: Beside) -> Iterator[tuple[int, str]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.exits.action_text import parse_action
 from core.exits.override_text import parse_override
 from core.exits.read_levels import LevelInputs, LevelSettings, Technical, read_levels
-from core.model.exit_levels import Action, ExitLevels
+from core.model.exit_levels import Action, ExitLevels, LevelSource
 from core.model.profile import Profile, ProfileGreek
 from core.model.special_levels import GreekKind
 from core.model.trade_rows import LevelRow, MonitoringRow, PlannedLeg, RiskRow
@@ -115,6 +115,7 @@ overrides = st.sampled_from(
                 "stop=5000; target=30%; trail=20%peak@10%; premium_trail=20%; cost_at=20%; scale=50%:40%; losing=5",
                 "stop=2x; none=target,scale,greeks,adjust; underlying_above=1",
                 "none=dte,theta,losing,hold,square_off",
+                "stop=9999999; target=9999999; trail=50@9999999; lock=9999999@5; scale=25%:1,75%:9999999",
             ],
         ),
     ]
@@ -157,24 +158,31 @@ def check(levels: ExitLevels) -> None:
     most = levels.max_profit
     for level in (levels.stop, levels.target, levels.premium_trailing):
         assert level is None or level.amount > 0
-    assert most is None or levels.target is None or levels.target.amount <= most
+    assert all(is_within(level, level.amount, most) for level in (levels.target, *levels.scaling) if level is not None)
     if levels.trailing is not None:
         assert levels.trailing.arm >= 0
         assert levels.trailing.distance > 0
+        assert is_within(levels.trailing, levels.trailing.arm, most)
     steps = () if levels.lock is None else levels.lock.steps
     assert levels.lock is None or steps
+    assert all(is_within(levels.lock, step.trigger, most) for step in steps)
     assert all(0 <= step.floor < step.trigger for step in steps)
     assert all(one.trigger < other.trigger and one.floor < other.floor for one, other in pairwise(steps))
     shares = [{Action.CLOSE_25: 25, Action.CLOSE_50: 50, Action.CLOSE_75: 75}[step.action] for step in levels.scaling]
     assert shares == sorted(set(shares))
     assert [step.amount for step in levels.scaling] == sorted(step.amount for step in levels.scaling)
-    assert all(0 < step.amount <= (most or step.amount) for step in levels.scaling)
+    assert all(step.amount > 0 for step in levels.scaling)
     assert all(greek.threshold > 0 for greek in levels.greeks)
     assert all(greek.reference is None or greek.reference > 0 for greek in levels.greeks)
     assert all(level.price > 0 for level in levels.underlying)
     assert levels.losing_time is None or levels.stop is not None
     if levels.adjustment is not None:
         assert 0 < levels.adjustment.first < levels.adjustment.last
+
+
+def is_within(level, amount: int, most: int | None) -> bool:
+    """No row makes a level that the legs cannot reach; the operator may."""
+    return most is None or amount <= most or level.source is LevelSource.OPERATOR
 
 
 GOOD = (

@@ -31,11 +31,15 @@ def test_rupees_are_of_the_position_and_shares_of_what_they_name(of, text, stop)
     assert shown(read(of, row("profit_target", 7), override=parse_override("target=100")).target) == (100, OPERATOR)
 
 
-def test_an_override_that_could_never_fire_gives_way_like_any_other_level():
-    levels = read(None, row("stop_loss", 100), override=parse_override("stop=226; target=526"))
-    assert (shown(levels.stop), shown(levels.target)) == ((100, ROW), (262.50, DEFAULT))
-    assert names(levels.notes, "stop ₹226.00 (operator's override) is beyond the max loss ₹225.00")
-    assert names(levels.notes, "target ₹526.00 (operator's override) not used: beyond the max profit ₹525.00")
+def test_an_override_beyond_the_own_max_is_kept_as_it_is_written_and_named():
+    rows = (row("stop_loss", 100), row("profit_target", 100))
+    levels = read(None, *rows, override=parse_override("stop=226; target=526; lock=9000@100"))
+    assert (shown(levels.stop), shown(levels.target)) == ((226, OPERATOR), (526, OPERATOR))
+    assert [(step.trigger, step.floor) for step in levels.lock.steps] == [(9_000_00, 100_00)]
+    kept = "kept as it is written, it may never be reached"
+    assert f"stop ₹226.00 (operator's override) is beyond the max loss ₹225.00: {kept}" in levels.notes
+    assert f"target ₹526.00 (operator's override) is beyond the max profit ₹525.00: {kept}" in levels.notes
+    assert f"lock: its trigger ₹9,000.00 (operator's override) is beyond the max profit ₹525.00: {kept}" in levels.notes
 
 
 def test_a_target_of_the_operator_closes_the_position_whatever_the_rows_say():

@@ -162,10 +162,25 @@ class TestRupeeBasis:
 
 class TestTraps:
     def test_a_target_beyond_the_max_profit_gives_way_to_the_default(self):
-        levels = read(None, row("profit_target", 526))
+        levels = read(None, row("profit_target", 551.26))
         assert shown(levels.target) == (262.50, DEFAULT)
-        assert any("not used: beyond the max profit ₹525.00" in note for note in levels.notes)
+        beyond = "target ₹551.26 (strategy_exit_levels) is beyond the max profit ₹525.00: not used"
+        assert beyond in levels.notes
         assert shown(read(None, row("profit_target", 525)).target) == (525, ROW)
+
+    @pytest.mark.parametrize("planned", [525.01, 540, 551.25])
+    def test_fills_worse_than_the_plan_make_a_target_of_the_whole_the_own_whole_and_say_so(self, planned):
+        levels = read(None, row("profit_target", planned))
+        assert shown(levels.target) == (525, ROW)
+        note = "is beyond the max profit ₹525.00 by no more than 5 %: read as the whole of it, which is reached at expiry only"
+        assert f"target ₹{planned:.2f} (strategy_exit_levels) {note}" in levels.notes
+
+    @pytest.mark.parametrize("planned", [225.01, 236.25])
+    def test_fills_worse_than_the_plan_make_a_stop_of_the_whole_the_own_whole_and_say_so(self, planned):
+        levels = read(None, row("stop_loss", planned))
+        assert shown(levels.stop) == (225, ROW)
+        note = f"stop ₹{planned:.2f} (strategy_exit_levels) is beyond the max loss ₹225.00 by no more than 5 %"
+        assert f"{note}: read as the whole of it" in levels.notes
 
     @pytest.mark.parametrize("value", [75, 50, 374])
     def test_a_nonsense_target_on_unlimited_profit_gives_way_to_the_default(self, value):
@@ -192,12 +207,12 @@ class TestTraps:
         assert shown(read(free, row("profit_target", 80)).target) == (80, ROW)
 
     def test_a_stop_beyond_the_max_loss_gives_way_and_if_none_is_better_says_so(self):
-        levels = read(None, row("stop_loss", 226))
+        levels = read(None, row("stop_loss", 236.26))
         assert shown(levels.stop) == (112.50, DEFAULT)
-        assert any("beyond the max loss ₹225.00" in note for note in levels.notes)
+        assert "stop ₹236.26 (strategy_exit_levels) is beyond the max loss ₹225.00: not used" in levels.notes
         levels = read(None, category=Profile("x", stop_percent=200))
         assert shown(levels.stop) == (450, DEFAULT)
-        assert "no source has a stop within the max loss: the stop cannot fire" in levels.notes
+        assert "no source has a stop within the max loss: ₹450.00 stays, and cannot fire" in levels.notes
 
     def test_zero_and_null_are_no_level(self):
         rows = (row("stop_loss", 0), row("profit_target", None), row("time_exit", 0, "dte", level_name="theta"))

@@ -37,14 +37,27 @@ class TestTrailing:
         assert trail(read(None, arm(200), risk=columns)) == (200, 30, ROW, None)
 
     def test_one_that_would_never_arm_gives_way_and_is_named(self):
-        levels = read(None, arm(526), risk=risk(exit_conditions=TREE_TRAIL))
+        levels = read(None, arm(552), risk=risk(exit_conditions=TREE_TRAIL))
         assert trail(levels) == (150, 40, TREE, None)
-        assert names(
-            levels.notes,
-            "trailing stop (strategy_exit_levels) not used: it arms at ₹526.00, beyond the max profit ₹525.00",
-        )
+        beyond = "trailing stop: its arming level ₹552.00 (strategy_exit_levels) is beyond the max profit ₹525.00"
+        assert f"{beyond}: not used" in levels.notes
         assert trail(read(None, arm(525))) == (525, 52.50, ROW, None)
-        assert read(None, arm(526)).trailing is None
+        assert read(None, arm(552)).trailing is None
+
+    def test_one_that_arms_a_little_beyond_arms_at_the_whole_and_is_named(self):
+        levels = read(None, arm(551.25), risk=risk(exit_conditions=TREE_TRAIL))
+        assert trail(levels) == (525, 40, ROW, None)
+        assert names(levels.notes, "arming level ₹551.25 (strategy_exit_levels) is beyond the max profit ₹525.00 by no")
+
+    @pytest.mark.parametrize(
+        ("text", "beyond"),
+        [("trail=50@600", "arming level ₹600.00"), ("trail=700@600", "distance ₹700.00"), ("trail=10%peak@600", None)],
+    )
+    def test_the_operators_beyond_the_max_are_named(self, text, beyond):
+        notes = read(None, override=parse_override(text)).notes
+        kept = "(operator's override) is beyond the max profit ₹525.00: kept as it is written"
+        assert beyond is None or f"trailing stop: its {beyond} {kept}, it may never be reached" in notes
+        assert sum(kept in note for note in notes) == 1 + (beyond == "distance ₹700.00")
 
     @pytest.mark.parametrize(
         ("text", "expected"),
@@ -53,7 +66,8 @@ class TestTrailing:
             ("trail=50", (0, 50, OPERATOR, None)),
             ("trail=10%@40%", (210, 52.50, OPERATOR, None)),
             ("trail=20%peak@200", (200, 52.50, OPERATOR, 20)),
-            ("trail=50@600", (150, 40, TREE, None)),
+            ("trail=50@600", (600, 50, OPERATOR, None)),
+            ("trail=700@600", (600, 700, OPERATOR, None)),
         ],
     )
     def test_an_override_comes_first(self, text, expected):
@@ -155,7 +169,9 @@ class TestLocks:
     @pytest.mark.parametrize(
         ("rows", "kept", "why"),
         [
-            ([lock(526, "move_to_cost")], None, "its trigger is beyond the max profit ₹525.00"),
+            ([lock(552, "move_to_cost")], None, "lock: its trigger ₹552.00 (strategy_exit_levels) is beyond the max"),
+            ([lock(551, "lock_profit_100")], [(525, 100)], "its trigger ₹551.00 (strategy_exit_levels) is beyond the max"),
+            ([lock(551, "lock_profit_530")], None, "lock ₹525.00 → ₹530.00 (strategy_exit_levels) not used"),
             ([lock(100, "lock_profit_100")], None, "expected a floor below the trigger"),
             ([lock(100, "lock_profit_150")], None, "expected a floor below the trigger"),
             (
