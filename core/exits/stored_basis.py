@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd
+from math import gcd, lcm
 from typing import TYPE_CHECKING, Final
 
 from core.model.money import rupees_text
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 TOLERANCE: Final = 20
 """Two amounts agree when they differ by at most one part in so many of the position's own: 5 %."""
+
+_PER_UNIT: Final = frozenset(
+    {
+        "shortcall", "shortput", "shortstrangle", "longstrangle", "shortstraddle", "ironbutterfly", "jadelizard",
+        "brokenwingbutterfly", "putratio",
+    }
+)  # fmt: skip
+"""Strategies whose levels the builder stores for one unit, by the letters of their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +61,14 @@ def basis_of(position: Position, pairs: Iterable[tuple[str, float | None, Paise 
     `pairs` are (name, stored amount, the position's own amount) in paise, best evidence first; a pair with a None or
     a 0 says nothing. The first that fits decides; what the others say against it is in the note, with both numbers.
 
-    One set of the strategy is the legs' units divided by their greatest common divisor: the position is that many units,
-    and that divided by the lot many lots. Where lot and whole are the same it reads "per lot".
+    The position is `lots_of` lots, and so many times the largest lot units. Where lot and whole are the same it reads
+    "per lot". Where nothing fits, what the builder does for a strategy of this name is assumed.
     """
-    units = gcd(*(leg.units for leg in position.legs))
+    lots, doubt = lots_of(position), _odd_lot(position)
     lot = max((leg.instrument.lot for leg in position.legs), default=1)
-    bases = (Basis("per lot", units, lot), Basis("per unit", units, 1), Basis("whole position", 1, 1))
+    per_lot = Basis("per lot", lots.numerator, lots.denominator, doubt)
+    per_unit = Basis("per unit", lots.numerator * lot, lots.denominator, doubt)
+    bases = (per_lot, per_unit, Basis("whole position", 1, 1))
     found: Basis | None = None
     odd: list[str] = []
     for name, stored, own in pairs:
@@ -67,11 +77,33 @@ def basis_of(position: Position, pairs: Iterable[tuple[str, float | None, Paise 
         fits = next((basis for basis in bases if basis.agrees(stored, own)), None)
         numbers = f"stored {name} {rupees_text(round(stored))}"
         if found is None and fits is not None:
-            found = replace(fits, note=f"rupee levels read {fits.name}: {numbers}, own {rupees_text(own)}")
+            found = replace(fits, note=f"rupee levels read {fits.name}: {numbers}, own {rupees_text(own)}{fits.note}")
         else:
             why = "fits no reading of the own" if fits is None else f"reads {fits.name} against the own"
             odd.append(f"{numbers} {why} {rupees_text(own)}")
     if found is None:
         why = "; ".join(odd) or "nothing to compare with"
-        return replace(bases[0], note=f"rupee levels assumed per lot: {why}")
+        name = "".join(filter(str.isalnum, position.strategy_name.lower())).removesuffix("spread")
+        assumed = per_unit if name in _PER_UNIT else per_lot
+        return replace(assumed, note=f"rupee levels assumed {assumed.name}: {why}{doubt}")
     return replace(found, note="; but ".join([found.note, *odd])) if odd else found
+
+
+def lots_of(position: Position) -> Fraction:
+    """How many sets of one lot the position is: the largest number that goes into every leg's lots, each by its own lot size.
+
+    So 75 against 65 of two lot sizes are one lot, and 300 shares with a call of 250 too. A fraction where a leg is of no
+    whole lots.
+    """
+    lots = [Fraction(abs(leg.units), leg.instrument.lot) for leg in position.legs]
+    common = lcm(*(each.denominator for each in lots))
+    return Fraction(gcd(*(int(each * common) for each in lots)), common)
+
+
+def _odd_lot(position: Position) -> str:
+    for leg in position.legs:
+        terms = leg.instrument
+        if leg.units % terms.lot:
+            lots = float(lots_of(position))
+            return f"; {abs(leg.units)} of {terms.symbol} are no whole lots of {terms.lot}: {lots:.4g} lots are assumed"
+    return ""

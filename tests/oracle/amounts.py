@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from functools import reduce
-from math import gcd
+from math import gcd, lcm
 
 from tests.oracle.book import Leg
 from tests.oracle.payoff import Bounds, bounds_of
 
 Row = Mapping[str, object]
+OF_ONE_UNIT = (
+    "Short Call", "Short Put", "Short Strangle", "Long Strangle", "Short Straddle", "Iron Butterfly", "Jade Lizard",
+    "Broken Wing Butterfly", "Put Ratio",
+)  # fmt: skip
+"""Strategies whose rupee levels are stored for one unit, all others for one lot."""
 
 
 def number(value: object) -> Fraction:
@@ -60,23 +65,40 @@ def reachable(amount: int, most: int | None) -> int | None:
     return most if 100 * amount <= 105 * most else None
 
 
-def amounts_of(legs: Sequence[Leg], rows: Sequence[Row], risk: Row) -> Amounts:
+def amounts_of(legs: Sequence[Leg], name: str, rows: Sequence[Row], risk: Row) -> Amounts:
     bounds = bounds_of(legs)
     premium = -sum(leg.units * (leg.entry or 0) for leg in legs)
     options = -sum(leg.units * (leg.entry or 0) for leg in legs if leg.contract.right in {"CE", "PE"})
-    return Amounts(bounds, abs(premium), max(options, 0), _factor(legs, bounds, rows, risk))
+    return Amounts(bounds, abs(premium), max(options, 0), _factor(legs, name, bounds, rows, risk))
 
 
-def _factor(legs: Sequence[Leg], bounds: Bounds, rows: Sequence[Row], risk: Row) -> Fraction:
-    """Per lot, per unit or the whole position: the first that fits the legs' own within 5 %; per lot when nothing tells."""
-    units = reduce(gcd, (abs(leg.units) for leg in legs))
-    lot = max(leg.contract.lot for leg in legs)
+def lots_of(legs: Sequence[Leg]) -> Fraction:
+    """Into how many equal parts the position can be taken so that every leg of a part is of whole lots, its own lots.
+
+    Where some leg is of no whole lots, parts of a lot take its place: the largest that every leg is a whole number of.
+    """
+    if any(leg.units % leg.contract.lot for leg in legs):
+        parts = lcm(*(leg.contract.lot for leg in legs))
+        return Fraction(reduce(gcd, (abs(leg.units) * parts // leg.contract.lot for leg in legs)), parts)
+    lots = [abs(leg.units) // leg.contract.lot for leg in legs]
+    return Fraction(next(parts for parts in range(min(lots), 0, -1) if all(each % parts == 0 for each in lots)))
+
+
+def usual_factor(legs: Sequence[Leg], name: str) -> Fraction:
+    """Of rows that nothing can be compared with: per lot, per unit in the nine strategies."""
+    return lots_of(legs) * (max(leg.contract.lot for leg in legs) if name in OF_ONE_UNIT else 1)
+
+
+def _factor(legs: Sequence[Leg], name: str, bounds: Bounds, rows: Sequence[Row], risk: Row) -> Fraction:
+    """Per lot, per unit or the whole position: the first that fits the legs' own within 5 %; what is usual when nothing tells."""
+    lots = lots_of(legs)
+    per_unit = lots * max(leg.contract.lot for leg in legs)
     for stored, own in ((_max_loss(risk), bounds.loss), (_max_profit(rows, risk), bounds.profit)):
         if stored and own:
-            for factor in (Fraction(units, lot), Fraction(units), Fraction(1)):
+            for factor in (lots, per_unit, Fraction(1)):
                 if 20 * abs(stored * factor - own) <= own:
                     return factor
-    return Fraction(units, lot)
+    return usual_factor(legs, name)
 
 
 def _max_loss(risk: Row) -> Fraction:

@@ -43,7 +43,7 @@ def read_levels(
     legs: Sequence[Leg], name: str, rows: Sequence[Row], risk: Row, square_off: time | None, beside: Beside = NOTHING
 ) -> Levels:
     """`square_off`: of the position's product, from the settings."""
-    amounts = amounts_of(legs, rows, risk)
+    amounts = amounts_of(legs, name, rows, risk)
     target, action = _target(amounts, name, rows, risk, beside)
     arm, distance, share = _trailing(amounts, rows, risk, beside)
     first, last = (round(Fraction(amounts.premium * share, 100)) for share in ADJUST)

@@ -15,6 +15,7 @@ from fractions import Fraction
 from functools import reduce
 from math import gcd
 
+from tests.oracle.amounts import lots_of, usual_factor
 from tests.oracle.book import Leg
 from tests.oracle.payoff import bounds_of
 from tests.oracle.rows import Tables
@@ -69,7 +70,7 @@ class RowMaker:
 
     def add(self, strategy_id: int, name: str, legs: tuple[Leg, ...], kinds: Sequence[str] = KINDS) -> None:
         sized = Sized(strategy_id, legs, scale_of(legs), self._basis(legs))
-        self._tell_basis(sized)
+        self._tell_basis(sized, name)
         asked = {self.chance.choice(kinds) for _ in range(self.chance.randint(0, 4))}
         for kind in sorted(asked):
             self.make[kind](sized)
@@ -80,12 +81,12 @@ class RowMaker:
     # Amounts
 
     def _basis(self, legs: tuple[Leg, ...]) -> Fraction:
-        units = reduce(gcd, (abs(leg.units) for leg in legs))
-        per_lot = Fraction(units, legs[0].contract.lot)
-        return self.chance.choice((per_lot, per_lot, Fraction(units), Fraction(1)))
+        per_lot = lots_of(legs)
+        per_unit = per_lot * max(leg.contract.lot for leg in legs)
+        return self.chance.choice((per_lot, per_lot, per_unit, Fraction(1)))
 
-    def _tell_basis(self, sized: Sized) -> None:
-        """Max loss or profit as the builder of the rows would have it; where both are unlimited there is no word."""
+    def _tell_basis(self, sized: Sized, name: str) -> None:
+        """Max loss or profit as the builder of the rows would have it; where there is no word it is as usual."""
         bounds = bounds_of(sized.legs)
         if bounds.loss and self.chance.random() < 0.8:
             sized.risk["max_capital_at_risk"] = self._text(Fraction(bounds.loss) / sized.factor)
@@ -93,8 +94,7 @@ class RowMaker:
             sized.risk["profit_target_primary"] = self._text(Fraction(bounds.profit, 2) / sized.factor)
             sized.risk["profit_target_pct"] = 50
         else:
-            units = reduce(gcd, (abs(leg.units) for leg in sized.legs))
-            sized.factor = Fraction(units, sized.legs[0].contract.lot)
+            sized.factor = usual_factor(sized.legs, name)
 
     def stored(self, sized: Sized, share: float) -> object:
         return self._text(max(Fraction(round(sized.scale * share)) / sized.factor, Fraction(1)))

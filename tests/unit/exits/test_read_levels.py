@@ -136,6 +136,34 @@ class TestRupeeBasis:
         assert basis_of(covered, []).factor == 2
         assert basis_of(position(leg(1, 100, 5)), []).factor == Fraction(4, 3)
 
+    @pytest.mark.parametrize(
+        ("of", "lots", "units"),
+        [
+            (position(call(1, -75, 100, 5), call(2, 65, 100, 8, lot=65)), 1, 75),
+            (position(call(1, -225, 100, 5), call(2, 195, 100, 8, lot=65)), 3, 225),
+            (position(call(1, -75, 100, 5), call(2, 130, 110, 2, lot=65)), 1, 75),
+            (position(stock(1, 300, 100), call(2, -250, 110, 4, lot=250)), 1, 250),
+            (position(stock(1, 500, 100), call(2, -500, 110, 4, lot=250)), 2, 500),
+        ],
+    )
+    def test_legs_of_unequal_lots_are_counted_each_by_its_own(self, of, lots, units):
+        levels = read(of, row("stop_loss", 2), row("stop_loss", 2, level_id=2))
+        assert basis_of(of, []).factor == lots
+        assert "rupee levels assumed per lot: nothing to compare with" in levels.notes
+        assert basis_of(of, [("max loss", 1, units)]).factor == units
+
+    def test_what_is_no_whole_number_of_lots_is_assumed_and_said(self):
+        of = position(call(1, 75, 100, 5), call(2, -40, 110, 2))
+        said = "; 40 of NIFTY-2 are no whole lots of 75: 0.06667 lots are assumed"
+        assert basis_of(of, []) == Basis(
+            "per lot", 1, 15, f"rupee levels assumed per lot: nothing to compare with{said}"
+        )
+        read_so = "rupee levels read per unit: stored max loss ₹2.00, own ₹10.00"
+        found = basis_of(of, [("max loss", 200, 1_000)])
+        assert (found.factor, found.note) == (5, f"{read_so}{said}")
+        whole = basis_of(of, [("max loss", 1_000, 1_000)])
+        assert whole.note == "rupee levels read whole position: stored max loss ₹10.00, own ₹10.00"
+
     @pytest.mark.parametrize(("stored", "is_found"), [(427_50, True), (427_49, False), (472_50, True), (472_51, False)])
     def test_five_per_cent_of_the_own_amount_agree_and_not_a_paisa_more(self, stored, is_found):
         """Two sets of ₹225: ₹450 for the whole position, which no other reading of these amounts comes near."""

@@ -88,13 +88,17 @@ def test_a_level_a_little_beyond_the_max_profit_is_the_whole_of_it_and_named():
     levels = read(None, step(551, "scaling_25"), step(530, "scaling_50", level_id=2))
     assert scaled(levels) == [(525, QUARTER, ROW), (525, HALF, ROW)]
     for at, name in ((551, "scaling_25"), (530, "scaling_50")):
-        assert names(levels.notes, f"({name}) at ₹{at}.00 (strategy_exit_levels) is beyond the max profit ₹525.00 by no")
+        assert names(
+            levels.notes, f"({name}) at ₹{at}.00 (strategy_exit_levels) is beyond the max profit ₹525.00 by no"
+        )
 
 
 def test_a_level_of_the_operator_stays_where_he_put_it():
     levels = read(None, step(100, "scaling_25"), override=parse_override("scale=25%:200,50%:9000"))
     assert scaled(levels) == [(200, QUARTER, LevelSource.OPERATOR), (9_000, HALF, LevelSource.OPERATOR)]
-    assert names(levels.notes, "at ₹9,000.00 (operator's override) is beyond the max profit ₹525.00: kept as it is written")
+    assert names(
+        levels.notes, "at ₹9,000.00 (operator's override) is beyond the max profit ₹525.00: kept as it is written"
+    )
 
 
 def test_shares_rise_with_the_profit():

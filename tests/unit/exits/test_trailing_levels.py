@@ -170,7 +170,11 @@ class TestLocks:
         ("rows", "kept", "why"),
         [
             ([lock(552, "move_to_cost")], None, "lock: its trigger ₹552.00 (strategy_exit_levels) is beyond the max"),
-            ([lock(551, "lock_profit_100")], [(525, 100)], "its trigger ₹551.00 (strategy_exit_levels) is beyond the max"),
+            (
+                [lock(551, "lock_profit_100")],
+                [(525, 100)],
+                "its trigger ₹551.00 (strategy_exit_levels) is beyond the max",
+            ),
             ([lock(551, "lock_profit_530")], None, "lock ₹525.00 → ₹530.00 (strategy_exit_levels) not used"),
             ([lock(100, "lock_profit_100")], None, "expected a floor below the trigger"),
             ([lock(100, "lock_profit_150")], None, "expected a floor below the trigger"),

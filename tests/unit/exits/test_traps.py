@@ -168,6 +168,18 @@ def test_trap_3_rupee_levels_are_rescaled_from_unit_lot_or_whole(name, lots, sto
         assert names(levels.notes, f"rupee levels read {stored_for}: stored max ")
 
 
+@pytest.mark.parametrize("name", [*PER_UNIT, *(name.lower().replace(" ", "_") for name in PER_UNIT)])
+def test_trap_3_where_nothing_can_be_compared_the_nine_are_assumed_per_unit_and_it_is_said(name):
+    legs = PER_UNIT[name.replace("_", " ").title()][1]
+    levels = read(of_units(legs, 2 * LOT, name), row("stop_loss", 10), row("profit_target", 9))
+    assert (shown(levels.stop), shown(levels.target)) == ((10 * 2 * LOT, ROW), (9 * 2 * LOT, ROW))
+    assert "rupee levels assumed per unit: nothing to compare with" in levels.notes
+    other = read(of_units(legs, 2 * LOT, "Iron Condor"), row("stop_loss", 1_000))
+    assert "rupee levels assumed per lot: nothing to compare with" in other.notes
+    odd = read(of_units(legs, 2 * LOT, name), row("stop_loss", 10), risk=risk(max_capital_at_risk=77_77))
+    assert shown(odd.stop) == (10 * 2 * LOT, ROW)
+
+
 def test_trap_3_rows_without_a_risk_row_tell_their_basis_by_the_scaling_steps():
     """Trap 6 of the origin: a Short Call's risk row says nothing, its levels are of one unit."""
     rows = written("neutral", 60, math.inf, is_credit=True)
