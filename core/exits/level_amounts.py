@@ -40,10 +40,11 @@ class LevelAmounts:
         if text and text not in self.notes:
             self.notes.append(text)
 
-    def of(self, asked: Asked, *, is_loss: bool = False) -> tuple[Paise | None, str]:
+    def of(self, asked: Asked, *, is_loss: bool = False, follows: bool = False) -> tuple[Paise | None, str]:
         """Paise of position P&L, and how that was read. None when what it is a share of is not known.
 
-        Per cent of max loss for a loss, of max profit otherwise, each of the premium where it is unlimited.
+        Per cent of max loss for a loss, of max profit otherwise, each of the premium where it is not finite. Of what
+        `follows` the profit (trailing, lock) not so where nothing is known of the payoff: only a stop or a target may.
         """
         if asked.base is Base.STORED:
             self.note(self.basis.note)
@@ -51,19 +52,19 @@ class LevelAmounts:
         if asked.base is Base.POSITION:
             return round(asked.value), f"{rupees_text(round(asked.value))} of the position"
         whole, name = self._whole(asked.base, is_loss=is_loss)
-        if whole is None:
+        if whole is None or (follows and asked.base is Base.PAYOFF and not self.payoff.is_known):
             return None, ""
         if name.startswith("max "):
             self.note(_assumed(self.payoff))
         return round(whole * asked.value / 100), f"{asked.value:g} % of {name} {rupees_text(whole)}"
 
-    def of_row(self, row: LevelRow, *, is_loss: bool = False) -> tuple[Paise | None, str]:
+    def of_row(self, row: LevelRow, *, is_loss: bool = False, follows: bool = False) -> tuple[Paise | None, str]:
         """The row's level; None and noted when it cannot be read as an amount of P&L."""
         asked = asked_of(row)
         if asked is None:
             self.note(f"{named(row)}: trigger type {row.trigger_type!r} is no P&L level; not used")
             return None, ""
-        amount, how = self.of(asked, is_loss=is_loss)
+        amount, how = self.of(asked, is_loss=is_loss, follows=follows)
         if amount is None:
             self.note(f"{named(row)}: {asked.value:g} % of an amount that is not known; not used")
         return amount, how

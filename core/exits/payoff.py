@@ -41,6 +41,12 @@ class Payoff:
     is_loss_unlimited: bool = False
     assumption: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is: of legs without entries, or of several underlyings, nothing is."""
+        bounds = self.max_profit, self.max_loss
+        return bounds != (None, None) or self.is_profit_unlimited or self.is_loss_unlimited
+
 
 def payoff_of(position: Position) -> Payoff:
     """Payoff of any legs. Stock never expires and fits any day; a future is linear with its entry as price.
@@ -66,12 +72,31 @@ def payoff_of(position: Position) -> Payoff:
 
 def payoff_legs(legs: Iterable[Leg]) -> tuple[KnownLeg, ...] | str:
     """The legs with what a payoff needs, or in words why they have none."""
+    legs = tuple(legs)
+    several = _several_underlyings(legs)
+    if several:
+        return several
     known = known_legs(legs)
     if isinstance(known, str):
         return known
     if len({leg.expiry for leg in known if leg.sign == 0 and leg.expiry is not None}) > 1:
         return "futures expire on different days, and the gap between their prices is open"
     return known
+
+
+def _several_underlyings(legs: Iterable[Leg]) -> str:
+    """In words, where the legs hang on different prices, so that no one line shows what they make; "" where on one.
+
+    Where the master does not say what is behind a leg, the names decide: shares, their futures and options have the same.
+    """
+    terms = [leg.instrument for leg in legs]
+    names = sorted({each.underlying for each in terms})
+    behind = {each.behind for each in terms}
+    known = behind - {None}
+    if len(known) > 1 or (known != behind and len(names) > 1):
+        found = names if len(names) > 1 else sorted(map(str, known))
+        return f"its legs have different underlyings: {', '.join(found)}"
+    return ""
 
 
 def _of_several_expiries(legs: tuple[KnownLeg, ...]) -> Payoff:

@@ -46,7 +46,7 @@ def _trailing(sources: Sources) -> Iterator[TrailingLevel]:
     if override.trail is not None:
         yield from _of_override(sources, override.trail)
     for row in sources.rows.trailing:
-        arm, how = sources.amounts.of_row(row)
+        arm, how = sources.amounts.of_row(row, follows=True)
         if arm:
             note_action(sources, row, _CLOSES)
             yield from _armed(sources, arm, how, LevelSource.LEVEL_ROW)
@@ -71,7 +71,7 @@ def _armed(sources: Sources, arm: Paise, how: str, source: LevelSource) -> Itera
         asked = sources.tree.distance
     else:
         asked = Asked(sources.inputs.settings.trailing_percent)
-    distance, far = amounts.of(asked)
+    distance, far = amounts.of(asked, follows=True)
     if not distance:
         sources.note("trailing stop not in force: its distance is not known")
         return
@@ -79,8 +79,9 @@ def _armed(sources: Sources, arm: Paise, how: str, source: LevelSource) -> Itera
 
 
 def _of_override(sources: Sources, trail: AskedTrail) -> Iterator[TrailingLevel]:
-    arm, how = (0, "entry") if trail.arm is None else sources.amounts.of(trail.arm)
-    distance, far = sources.amounts.of(trail.distance or Asked(sources.inputs.settings.trailing_percent))
+    arm, how = (0, "entry") if trail.arm is None else sources.amounts.of(trail.arm, follows=True)
+    asked = trail.distance or Asked(sources.inputs.settings.trailing_percent)
+    distance, far = sources.amounts.of(asked, follows=trail.peak_percent is None)
     if arm is None or not distance:
         sources.note("trailing stop of the operator's override not in force: its amounts are not known")
         return
@@ -92,13 +93,15 @@ def _of_override(sources: Sources, trail: AskedTrail) -> Iterator[TrailingLevel]
 def _of_profile(sources: Sources, profile: Profile, source: LevelSource) -> Iterator[TrailingLevel]:
     if profile.trailing_arm_percent is None:
         return
-    arm, how = sources.amounts.of(Asked(profile.trailing_arm_percent))
+    arm, how = sources.amounts.of(Asked(profile.trailing_arm_percent), follows=True)
     share = profile.trailing_distance_percent or sources.inputs.settings.trailing_percent
     distance, far = sources.amounts.of(Asked(share))
     peak = profile.trailing_peak_percent
     if arm is not None and distance:
         far = far if peak is None else f"{peak:g} % of the peak"
         yield TrailingLevel(arm, distance, source, f"arms at {how}, distance {far}", peak)
+    else:
+        sources.note(f"trailing stop ({source}) not in force: its amounts are not known")
 
 
 def premium_trailing_of(sources: Sources) -> AmountLevel | None:
@@ -179,8 +182,8 @@ def _in_paise(
     sources: Sources, pairs: Iterable[tuple[Asked, Asked]], source: LevelSource
 ) -> Iterator[tuple[Paise, Paise]]:
     for asked_trigger, asked_floor in pairs:
-        trigger, _ = sources.amounts.of(asked_trigger)
-        floor, _ = sources.amounts.of(asked_floor)
+        trigger, _ = sources.amounts.of(asked_trigger, follows=True)
+        floor, _ = sources.amounts.of(asked_floor, follows=True)
         if trigger and floor is not None:
             within = sources.amounts.within(trigger, "lock: its trigger", source)
             if within is not None:

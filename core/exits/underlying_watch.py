@@ -223,7 +223,7 @@ def underlying_key_of(position: Position) -> InstrumentKey | str:
     found: dict[InstrumentKey, None] = {}
     for leg in position.legs:
         instrument = leg.instrument
-        key = instrument.key if instrument.expiry is None else instrument.underlying_key
+        key = instrument.behind
         if key is None:
             return f"the instrument master does not say what is behind {instrument.symbol}"
         found[key] = None

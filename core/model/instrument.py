@@ -66,6 +66,11 @@ class Instrument:
     underlying_key: InstrumentKey | None = None
 
     @property
+    def behind(self) -> InstrumentKey | None:
+        """The index or share that its price hangs on: of a share itself, None where the master does not say."""
+        return self.key if self.expiry is None else self.underlying_key
+
+    @property
     def max_order_quantity(self) -> int | None:
         """Largest whole-lot quantity one order may carry, in units; None when no freeze quantity is known."""
         if self.freeze_quantity is None:

@@ -22,12 +22,23 @@ def key(security_id, segment=Segment.NSE_FNO):
     return InstrumentKey(segment, security_id)
 
 
-def leg(security_id, units, entry, *, strike=None, right=None, expiry=EXPIRY, lot=75, product=Product.MARGIN):
+def leg(
+    security_id,
+    units,
+    entry,
+    *,
+    strike=None,
+    right=None,
+    expiry=EXPIRY,
+    lot=75,
+    product=Product.MARGIN,
+    underlying="NIFTY",
+):
     """`entry` and `strike` in rupees; None is unknown."""
     instrument = Instrument(
         key(security_id),
         f"NIFTY-{security_id}",
-        "NIFTY",
+        underlying,
         lot,
         5,
         strike=None if strike is None else round(strike * 100),

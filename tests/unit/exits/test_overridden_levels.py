@@ -5,9 +5,11 @@ import pytest
 from core.exits.override_text import parse_override
 from core.exits.read_levels import LevelSettings
 from core.model.exit_levels import Action, LevelSource
+from core.model.instrument import Right
 from core.model.profile import Profile
-from core.model.special_levels import AdjustmentLevel
-from tests.unit.exits.builders import ROW, call, position
+from core.model.special_levels import AdjustmentLevel, LockStep
+from strategies.profiles import NAMED_PROFILES
+from tests.unit.exits.builders import ROW, call, leg, position
 from tests.unit.exits.level_builders import condor, long_call, names, read, risk, row, short_call, shown, spread
 
 OPERATOR, DEFAULT = LevelSource.OPERATOR, LevelSource.CATEGORY_DEFAULT
@@ -151,3 +153,55 @@ def test_an_unknown_level_name_is_read_as_a_plain_one_and_named_and_an_emergency
     assert names(levels.notes, "stop_loss row 2 (my own) read as a plain stop_loss: the level name is not known")
     assert not names(levels.notes, "row 1")
     assert shown(read(None, row("profit_target", 200, level_name="goal")).target) == (200, ROW)
+
+
+class TestOfTwoUnderlyings:
+    """₹1,500 of debit, and no payoff that anybody knows."""
+
+    PAIR = position(
+        call(1, 75, 100, 30),
+        leg(2, -75, 10, strike=200, right=Right.CALL, underlying="BANKNIFTY"),
+    )
+
+    def test_shares_of_stops_and_targets_are_of_the_premium_and_it_is_said(self):
+        levels = read(self.PAIR, row("stop_loss", 40, "percentage"), row("profit_target", 20, "percentage", level_id=2))
+        assert (shown(levels.stop), shown(levels.target)) == ((600, ROW), (300, ROW))
+        assert levels.stop.note == "40 % of net premium ₹1,500.00"
+        unknown = "max profit and loss unknown: its legs have different underlyings: BANKNIFTY, NIFTY"
+        assert unknown in levels.notes
+        assert (levels.max_profit, levels.max_loss) == (None, None)
+
+    def test_rupees_are_taken_as_they_are(self):
+        levels = read(self.PAIR, row("stop_loss", 90_000), row("profit_target", 75, level_id=2))
+        assert (shown(levels.stop), shown(levels.target)) == ((90_000, ROW), (75, ROW))
+
+    @pytest.mark.parametrize(
+        ("said", "note"),
+        [
+            ({"override": parse_override("trail=50@10%")}, "override not in force: its amounts are not known"),
+            ({"override": parse_override("trail=10%@50")}, "override not in force: its amounts are not known"),
+            (
+                {"override": parse_override("lock=10%@5%")},
+                "lock (operator's override) not used: it is 0, or a share of",
+            ),
+            (
+                {"profile": NAMED_PROFILES["aggressive_profits"]},
+                "trailing stop (profile) not in force: its amounts are not",
+            ),
+            ({"risk": risk(trailing_activation=100_00)}, "trailing stop not in force: its distance is not known"),
+        ],
+    )
+    def test_shares_of_what_follows_the_profit_are_not_in_force_and_it_is_said(self, said, note):
+        levels = read(self.PAIR, **said)
+        assert (levels.trailing, levels.lock) == (None, None)
+        assert names(levels.notes, note)
+
+    def test_a_row_that_arms_by_a_share_is_not_in_force(self):
+        levels = read(self.PAIR, row("profit_target", 20, "percentage", level_name="trailing"))
+        assert levels.trailing is None
+        assert names(levels.notes, "profit_target row 1: 20 % of an amount that is not known; not used")
+
+    def test_rupees_and_shares_of_the_peak_follow_it_all_the_same(self):
+        levels = read(self.PAIR, override=parse_override("trail=20%peak@50; lock=100@50"))
+        assert (levels.trailing.arm, levels.trailing.percent_of_peak) == (50_00, 20)
+        assert levels.lock.steps == (LockStep(100_00, 50_00),)

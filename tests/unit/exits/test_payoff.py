@@ -1,12 +1,13 @@
 """Max profit, max loss and breakevens of legs that end on one day, by hand."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
 from core.exits.payoff import Payoff, payoff_of
 from core.exits.payoff_line import PayoffLine, known_legs, line_of
-from core.model.instrument import Right
+from core.model.instrument import InstrumentKey, Right, Segment
 from tests.unit.exits.builders import call, leg, position, put, stock
 
 LOT = 7_500
@@ -81,7 +82,7 @@ def test_a_strategy(legs, profit, loss, breakevens):
         ((call(1, 75, 100, 0),), (0, 10_000)),
         ((put(1, 75, 100, 0),), (10_000,)),
         # At 0 between the strikes, a bend inside the stretch included.
-        ((put(1, 75, 90, 0), call(2, 75, 110, 0), stock(3, 1, 5), stock(4, -1, 5)), (9_000, 11_000)),
+        ((put(1, 75, 90, 0), call(2, 75, 110, 0), stock(3, 1, 5), stock(3, -1, 5)), (9_000, 11_000)),
         ((put(1, 75, 90, 0), call(2, 75, 110, 0), call(3, 75, 100, 1), call(4, -75, 100, 1)), (9_000, 11_000)),
         # Touched and not crossed.
         ((call(1, 75, 100, 5), put(2, 75, 100, -5)), (10_000,)),
@@ -112,6 +113,64 @@ def test_an_unknown_payoff_says_why(legs, why):
     found = payoff_of(position(*legs))
     assert found == Payoff(None, None, f"max profit and loss unknown: {why}")
     assert (found.is_profit_unlimited, found.is_loss_unlimited) == (False, False)
+
+
+NIFTY, BANK, SHARE = (
+    InstrumentKey(Segment.IDX_I, 13),
+    InstrumentKey(Segment.IDX_I, 25),
+    InstrumentKey(Segment.NSE_EQ, 7),
+)
+
+
+def on(leg, behind=None, name="NIFTY"):
+    return replace(leg, instrument=replace(leg.instrument, underlying_key=behind, underlying=name))
+
+
+def shares(leg, key=SHARE, name="NIFTY"):
+    return replace(leg, instrument=replace(leg.instrument, key=key, underlying=name))
+
+
+CALL, PUT, STOCK = call(1, 75, 100, 5), put(2, -75, 100, 5), stock(3, 75, 100)
+
+
+@pytest.mark.parametrize(
+    ("legs", "several"),
+    [
+        ((on(CALL, NIFTY), on(PUT, BANK)), "IDX_I:13, IDX_I:25"),
+        ((on(CALL, NIFTY), on(PUT, BANK, "BANKNIFTY")), "BANKNIFTY, NIFTY"),
+        ((CALL, on(PUT, name="BANKNIFTY")), "BANKNIFTY, NIFTY"),
+        ((on(CALL, NIFTY), on(PUT, None, "BANKNIFTY")), "BANKNIFTY, NIFTY"),
+        ((on(CALL, NIFTY), on(call(4, 75, 100, 5)), on(PUT, BANK)), "IDX_I:13, IDX_I:25"),
+        ((shares(STOCK), on(CALL, BANK)), "IDX_I:25, NSE_EQ:7"),
+        ((shares(STOCK), shares(stock(4, -75, 90), InstrumentKey(Segment.NSE_EQ, 8), "OTHER")), "NIFTY, OTHER"),
+        ((on(future(1, 75, 100), NIFTY), on(future(2, -75, 100), BANK)), "IDX_I:13, IDX_I:25"),
+        # One price: by the key, by the name where the master has none, of shares, their futures and options.
+        ((on(CALL, NIFTY), on(PUT, NIFTY)), None),
+        ((on(CALL, NIFTY), on(PUT)), None),
+        ((on(CALL, NIFTY), on(PUT, NIFTY, "NIFTY 50")), None),
+        ((shares(STOCK), on(CALL, SHARE)), None),
+        ((shares(STOCK), on(future(4, -75, 100))), None),
+        ((STOCK, CALL, PUT), None),
+    ],
+)
+def test_legs_of_several_underlyings_have_no_payoff_that_is_known(legs, several):
+    found = payoff_of(position(*legs))
+    if several is None:
+        assert found.is_known
+        assert found.note == ""
+    else:
+        assert found == Payoff(
+            None, None, f"max profit and loss unknown: its legs have different underlyings: {several}"
+        )
+        assert not found.is_known
+
+
+def test_nothing_is_known_only_where_neither_bound_is():
+    assert not Payoff(None, None).is_known
+    assert Payoff(0, None).is_known
+    assert Payoff(None, 0).is_known
+    assert Payoff(None, None, is_profit_unlimited=True).is_known
+    assert Payoff(None, None, is_loss_unlimited=True).is_known
 
 
 def test_what_a_leg_has_made_when_it_ends():

@@ -67,7 +67,7 @@ def test_what_is_left_at_infinity_counts_beyond_the_grid():
     legs = put(1, -75, 100, 2), put(2, 75, 100, 4, expiry=FAR)
     assert modelled_payoff(position(*legs), SPOT, {key(2): 4.0}, rate=-0.1).max_loss == 75 * 200
     # With interest the calls keep what the strike costs less: their profit nears it from above.
-    legs = call(1, -75, 100, 2), call(2, 75, 100, 2, expiry=FAR), stock(3, 75, 100), stock(4, -75, 100)
+    legs = call(1, -75, 100, 2), call(2, 75, 100, 2, expiry=FAR), stock(3, 75, 100), stock(3, -75, 100)
     far = modelled_payoff(position(*legs), SPOT, {key(2): 0.2}, rate=0.1)
     assert far.max_loss == 0
     assert far.max_profit > round(75 * 10_000 * (1 - 2.718281828459045 ** (-0.1 * 28 / 365)))

@@ -19,6 +19,8 @@ DAYS = (0, 7, 35)
 
 # (kind, units, strike, entry, days after the first expiry)
 kinds = st.sampled_from(["call", "put", "stock"])
+SHARE = 99
+"""All stock of a position is of one share."""
 units = st.integers(-3, 3).filter(bool)
 contracts = st.tuples(kinds, units, st.integers(1, TOP), st.integers(0, 12))
 one_day = st.lists(contracts.map(lambda terms: (*terms, 0)), max_size=5)
@@ -34,7 +36,7 @@ def payoff(contracts):
 def built(number, kind, units, strike, entry, days):
     right = {"call": Right.CALL, "put": Right.PUT, "stock": None}[kind]
     return leg(
-        number,
+        number if right else SHARE,
         units,
         entry / 100,
         strike=strike / 100 if right else None,
