@@ -45,6 +45,10 @@ class Amounts:
     def of_profit(self, percent: Fraction | int) -> int:
         return round((self.bounds.profit or self.premium) * Fraction(percent) / 100)
 
+    def of_peak(self, percent: Fraction | int) -> int | None:
+        """As `of_profit` for what follows the profit: None where nothing is known of it."""
+        return self.of_profit(percent) if self.bounds.is_known else None
+
     def of_loss(self, percent: Fraction | int) -> int:
         return round((self.bounds.loss or self.premium) * Fraction(percent) / 100)
 

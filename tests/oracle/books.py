@@ -16,13 +16,16 @@ from tests.oracle.book import Contract, Leg
 from tests.oracle.limits import Limit
 from tests.oracle.market import TICK, Shown, has_book, mark_of
 from tests.oracle.recorded import Recording
-from tests.oracle.row_maker import GREEKS, KINDS, RowMaker
+from tests.oracle.row_maker import GREEKS, KINDS, OF_ONE_PRICE, RowMaker
 from tests.oracle.rows import Tables, paise
 from tests.oracle.shapes import CALENDARS, SINGLES, SPREADS, Shape
 
 MOVED_BY = timedelta(days=28)
 """What expires on the recorded day is listed so much later: on its last day everything is closed at once, by DTE."""
 SQUARE_OFF = "14:30"
+OTHER_LOT = 10
+"""Units by which the lots of the last expiry are smaller, in every second book: exchanges change them with a new series."""
+PAIRS = ("Long Strangle", "Short Strangle", "Pair")
 
 
 @dataclass(slots=True)
@@ -88,6 +91,8 @@ def make_book(
         for key, each in market.contracts.items()
         if key in market.first
     }
+    if not is_plain and seed % 2:
+        contracts = dict(_with_other_lots(contracts))
     book = Book(seed, market.recording, contracts)
     maker = RowMaker(chance, day, market.indices, book.tables)
     held: dict[int, tuple[Leg, ...]] = {}
@@ -105,7 +110,38 @@ def make_book(
     book.limits = tuple(_limits(chance, book))
     if not is_plain:
         _put_beside(market, book, held, has_greeks=has_greeks)
+        _add_odd_ones(market, book, maker, held)
     return book
+
+
+def _with_other_lots(contracts: Mapping[str, Contract]) -> Iterator[tuple[str, Contract]]:
+    last = max(each.expiry for each in contracts.values() if each.expiry is not None)
+    for key, each in contracts.items():
+        yield key, replace(each, lot=each.lot - OTHER_LOT) if each.expiry == last else each
+
+
+def _add_odd_ones(market: Market, book: Book, maker: RowMaker, held: Mapping[int, tuple[Leg, ...]]) -> None:
+    """Levels a little beyond what the legs can bring, and legs of two underlyings, where the day has two."""
+    chance = random.Random(f"{market.recording.stem} {book.seed} odd")
+    for strategy_id in held:
+        if chance.random() < 0.25:
+            maker.go_beyond(strategy_id)
+    number = len(held) + 1
+    legs = _pair(chance, market, book, number)
+    if legs:
+        kinds = [kind for kind in KINDS if kind not in OF_ONE_PRICE]
+        maker.add(book.seed * 100 + number, chance.choice(PAIRS), legs, kinds)
+
+
+def _pair(chance: random.Random, market: Market, book: Book, number: int) -> tuple[Leg, ...]:
+    """Two options of two underlyings, bought or sold."""
+    found: dict[str, Leg] = {}
+    for contract in chance.sample(sorted(book.contracts.values(), key=lambda each: each.key), len(book.contracts)):
+        if contract.underlying not in found:
+            sign = book.signs.setdefault(contract.key, chance.choice((1, -1)))
+            row_id, entry = book.seed * 1_000 + 10 * number + len(found), _entry(chance, market.first[contract.key])
+            found[contract.underlying] = Leg(row_id, contract, sign * contract.lot, entry, market.recording.day)
+    return tuple(found.values()) if len(found) > 1 else ()
 
 
 def _put_beside(market: Market, book: Book, held: Mapping[int, tuple[Leg, ...]], *, has_greeks: bool) -> None:

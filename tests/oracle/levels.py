@@ -198,15 +198,15 @@ def _trails(amounts: Amounts, rows: Sequence[Row], risk: Row, beside: Beside) ->
     if number(tree.get("activate_at")):
         yield _Trail(amounts.stored(tree["activate_at"]), distance)
     if beside.named.arm is not None and beside.named.distance is not None:
-        yield _Trail(amounts.of_profit(beside.named.arm), amounts.of_profit(beside.named.distance))
+        yield _Trail(amounts.of_peak(beside.named.arm), amounts.of_peak(beside.named.distance))
 
 
-def _stored_distance(amounts: Amounts, risk: Row) -> int:
+def _stored_distance(amounts: Amounts, risk: Row) -> int | None:
     """For whatever arms in the rows: the column's, the tree's, 10 % of max profit."""
     tree = tree_of(risk, "profit_targets", "trailing")
     if number(risk.get("trailing_stop")):
         return amounts.stored(risk["trailing_stop"])
-    return amounts.stored(tree["trail_by"]) if number(tree.get("trail_by")) else amounts.of_profit(10)
+    return amounts.stored(tree["trail_by"]) if number(tree.get("trail_by")) else amounts.of_peak(10)
 
 
 def _premium_trailing(amounts: Amounts, rows: Sequence[Row], beside: Beside) -> int | None:

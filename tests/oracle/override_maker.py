@@ -68,7 +68,7 @@ class OverrideMaker:
     def trail(self) -> str:
         way = self.chance.choice(("%peak", "", ""))
         distance = f"{self.chance.randint(5, 80)}%peak" if way else self.amount(self.chance.uniform(0.01, 0.1))
-        arm = self.amount(self.chance.uniform(0.01, 0.1))
+        arm = self.amount(self.chance.choice((self.chance.uniform(0.01, 0.1),) * 5 + (40,)))
         return distance if self.chance.random() < 0.3 else f"{distance}@{arm}"
 
     def premium_trail(self) -> str:
@@ -76,7 +76,7 @@ class OverrideMaker:
         return f"{self.percent(share)}%" if self.chance.random() < 0.5 else self.rupees(share)
 
     def lock(self) -> str:
-        share = self.chance.uniform(0.01, 0.1)
+        share = self.chance.choice((self.chance.uniform(0.01, 0.1),) * 5 + (40,))
         steps = [(share, share * self.chance.uniform(0.1, 0.8))]
         if self.chance.random() < 0.3:
             steps.append((share * 2, share))
@@ -86,7 +86,7 @@ class OverrideMaker:
         at, parts, is_percent = self.chance.uniform(0.01, 0.1), [], self.chance.random() < 0.3
         for share in self.chance.choice(((25, 50, 75), (50, 75), (25, 50), (50,))):
             parts.append(f"{share}%:{self.percent(at)}%" if is_percent else f"{share}%:{self.rupees(at)}")
-            at *= self.chance.uniform(1.2, 1.7)
+            at *= self.chance.choice((self.chance.uniform(1.2, 1.7),) * 5 + (800,))
         return ",".join(parts)
 
     def underlying(self, way: int) -> str:

@@ -1,8 +1,8 @@
 """The most that legs can make and lose at their (first) expiry, by their own quantities. Imports nothing of the monitor.
 
-A sum over every bend of the payoff. Of legs with several expiries only the long calendar is read here: of each right sold near
-against bought far. The far option is worth at least what the near one costs, so its loss is that of legs that all end
-together; its profit is not known without a model.
+A sum over every bend of the payoff. Of legs of several underlyings nothing is known. Of legs with several expiries only the
+long calendar is read here: of each right sold near against bought far. The far option is worth at least what the near one
+costs, so its loss is that of legs that all end together; its profit is not known without a model.
 """
 
 from __future__ import annotations
@@ -22,9 +22,16 @@ class Bounds:
     is_profit_unlimited: bool
     is_loss_unlimited: bool
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is said of the profit or the loss."""
+        return self != Bounds(None, None, False, False)
+
 
 def bounds_of(legs: Sequence[Leg]) -> Bounds:
     """Needs every entry."""
+    if len({_moves_with(leg) for leg in legs}) > 1:
+        return Bounds(None, None, False, False)
     slope = sum(leg.units for leg in legs if leg.contract.right != "PE")
     results = [_at_expiry(legs, price) for price in (0, *(leg.contract.strike for leg in legs))]
     profit, loss = max(0, *results), max(0, *(-result for result in results))
@@ -37,6 +44,12 @@ def bounds_of(legs: Sequence[Leg]) -> Bounds:
         is_profit_unlimited=slope > 0,
         is_loss_unlimited=slope < 0,
     )
+
+
+def _moves_with(leg: Leg) -> str:
+    """The index or share whose price it hangs on: by its key, else by its name."""
+    contract = leg.contract
+    return contract.key if contract.right == "EQ" else contract.index or contract.underlying
 
 
 def _check_calendar(legs: Sequence[Leg]) -> None:

@@ -28,6 +28,10 @@ KINDS = (
 
 GREEKS = ("greeks",) * 6
 """Asked for in some books only: they need more beats between the snapshots."""
+OF_ONE_PRICE = ("underlying", "greeks")
+"""What legs of two underlyings cannot have."""
+BEYOND = (1.01, 1.06)
+"""What the plan could make or lose, as a multiple of what the legs as they were filled can."""
 
 
 def scale_of(legs: tuple[Leg, ...]) -> int:
@@ -61,6 +65,7 @@ class RowMaker:
         self.day = day
         self.indices = indices
         self.tables = tables
+        self.made: dict[int, Sized] = {}
         self.make: dict[str, Callable[[Sized], None]] = {
             "stop": self.stop, "target": self.target, "trailing": self.trailing,
             "premium trailing": self.premium_trailing, "lock": self.lock, "scaling": self.scaling,
@@ -69,7 +74,7 @@ class RowMaker:
         }  # fmt: skip
 
     def add(self, strategy_id: int, name: str, legs: tuple[Leg, ...], kinds: Sequence[str] = KINDS) -> None:
-        sized = Sized(strategy_id, legs, scale_of(legs), self._basis(legs))
+        sized = self.made[strategy_id] = Sized(strategy_id, legs, scale_of(legs), self._basis(legs))
         self._tell_basis(sized, name)
         asked = {self.chance.choice(kinds) for _ in range(self.chance.randint(0, 4))}
         for kind in sorted(asked):
@@ -117,6 +122,24 @@ class RowMaker:
                 "reasoning": "",
             }
         )
+
+    def go_beyond(self, strategy_id: int) -> None:
+        """One rupee level of the strategy is the whole of the plan, and the fills were worse than that."""
+        sized = self.made[strategy_id]
+        names = ("primary", "scaling", "trailing", "move_to_cost", "lock")
+        own = [
+            row for row in self.tables.levels if row["strategy_id"] == strategy_id and row["trigger_type"] == "price"
+        ]
+        rows = [row for row in own if str(row["level_name"]).startswith(names)]
+        row = self.chance.choice(rows) if rows else None
+        bounds = bounds_of(sized.legs)
+        most = bounds.loss if row is not None and row["exit_type"] == "stop_loss" else bounds.profit
+        if most is None or most * 100 < sized.scale:
+            return
+        if row is None:
+            self.level(sized, "profit_target", "primary", "price", 0)
+            row = self.tables.levels[-1]
+        row["trigger_value"] = self._text(Fraction(round(most * self.chance.uniform(*BEYOND))) / sized.factor)
 
     def days_left(self, sized: Sized) -> int:
         return days_left_of(sized.legs, self.day)
