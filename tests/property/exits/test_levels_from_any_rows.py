@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import pairwise
+from math import gcd
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -96,6 +97,15 @@ legs = st.one_of(
     st.builds(call, st.integers(1, 3), st.sampled_from([75, -75, 150, -40]), st.sampled_from([90, 100, 110]), entries),
     st.builds(put, st.integers(1, 3), st.sampled_from([75, -75, 300]), st.sampled_from([90, 100]), entries),
     st.builds(stock, st.integers(1, 3), st.sampled_from([75, -75]), entries),
+    st.builds(
+        call,
+        st.just(4),
+        st.sampled_from([65, -130, 70]),
+        st.just(110),
+        entries,
+        lot=st.just(65),
+        underlying=st.sampled_from(["NIFTY", "NIFTY", "BANKNIFTY"]),
+    ),
     st.builds(
         call, st.just(9), st.just(-75), st.just(100), entries, expiry=st.sampled_from([EXPIRY.replace(month=11), None])
     ),
@@ -226,3 +236,36 @@ def test_every_amount_of_the_builders_rows_grows_with_the_lots(category, lots, s
 
     for one, many in zip(figures(of(1)), figures(of(lots)), strict=True):
         assert abs(one * lots - many) <= lots
+
+
+@given(
+    st.sampled_from(["stop_loss", "profit_target", "trailing", "move_to_cost", "scaling_50"]),
+    st.integers(1, 5),
+    st.integers(900, 1_100),
+)
+def test_a_rupee_level_of_a_row_is_as_it_stands_the_whole_or_none(kind, lots, share):
+    """In thousandths of the most that can be made (₹525 a lot) or lost (₹225)."""
+    spread = position(call(1, 75 * lots, 100, 5), call(2, -75 * lots, 110, 2))
+    exit_type, name = (kind, "primary") if kind in {"stop_loss", "profit_target"} else ("profit_target", kind)
+    most = 225_00 if kind == "stop_loss" else 525_00
+    asked = most * share // 1_000
+    rows = (LevelRow(1, 1, exit_type, name, asked, "price", None, ""),)
+    levels = read_levels(LevelInputs(spread, CATEGORY_PROFILES["directional"], rows=rows))
+    found = {
+        "stop_loss": lambda: levels.stop.amount if levels.stop.source is LevelSource.LEVEL_ROW else None,
+        "profit_target": lambda: levels.target.amount if levels.target.source is LevelSource.LEVEL_ROW else None,
+        "trailing": lambda: levels.trailing and levels.trailing.arm,
+        "move_to_cost": lambda: levels.lock and levels.lock.steps[0].trigger,
+        "scaling_50": lambda: levels.scaling[0].amount if levels.scaling else None,
+    }[kind]()
+    assert found == (min(asked, most) * lots if asked * 20 <= most * 21 else None)
+    assert any("is beyond the max" in note for note in levels.notes) is (asked > most)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.sampled_from([(75, 65), (250, 1), (35, 35)]))
+def test_lots_are_counted_each_by_its_own_size(near, far, sizes):
+    one, other = (call(1, -sizes[0] * near, 100, 5, lot=sizes[0]), call(2, sizes[1] * far, 110, 8, lot=sizes[1]))
+    rows = (LevelRow(1, 1, "stop_loss", "primary", 7_00, "price", None, ""),)
+    levels = read_levels(LevelInputs(position(one, other), Profile("bare"), rows=rows))
+    assert levels.stop.note == "₹7.00 per lot"
+    assert levels.stop.amount == 7_00 * gcd(near, far)
