@@ -278,7 +278,7 @@ async def cell(
 
 
 def _name(held: Held) -> str:
-    return "Iron Condor" if len(held.legs) > 1 else "Short Call"
+    return "Iron Condor" if len(held.legs) > 1 else "Sold Call"
 
 
 @asynccontextmanager

@@ -70,7 +70,7 @@ class Project:
         """A strategy with its stop (for one lot) and a day rule that is far away."""
         await self.sql.execute(
             "INSERT INTO strategies (id, stock_name, strategy_name, strategy_type, spread_type)"
-            " VALUES ($1, 'NIFTY', 'Short Call', 'Directional', 'NET_CREDIT')",
+            " VALUES ($1, 'NIFTY', 'Sold Call', 'Directional', 'NET_CREDIT')",
             strategy_id,
         )
         levels = [("time_exit", "dte", 1)]
@@ -90,7 +90,7 @@ class Project:
         return await self.sql.fetchval(
             "INSERT INTO trades (strategy_id, order_id, security_id, exchange_segment, symbol, type, strategy, action,"
             " quantity, price, strike_price, expiry_date, order_status, timestamp, product_type)"
-            " VALUES ($1, 'E1', $2, 'NSE_FNO', 'NIFTY', $3, 'Short Call', $4, $5, $6, $7, NULL, $8,"
+            " VALUES ($1, 'E1', $2, 'NSE_FNO', 'NIFTY', $3, 'Sold Call', $4, $5, $6, $7, NULL, $8,"
             " '2026-11-19T10:00:00', 'MARGIN') RETURNING new_id",
             strategy_id, option.key.security_id, option.right.value, "BUY" if units > 0 else "SELL", abs(units),
             Decimal(entry) / 100, Decimal(option.strike or 0) / 100, status,

@@ -36,7 +36,7 @@ IV_UP = '{"vega": {"condition": "IV expands > 50%", "action": "Close position"}}
 
 def trade(strategy_id):
     return TradeRow(
-        strategy_id, strategy_id, "Short Call", "NIFTY", 501, "NSE_FNO", "CE", False, 130, 100_00, 26_000_00, "2026-12-29",
+        strategy_id, strategy_id, "Sold Call", "NIFTY", 501, "NSE_FNO", "CE", False, 130, 100_00, 26_000_00, "2026-12-29",
         "MARGIN", "2026-11-19T10:00:00",
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ def book(*, strategies=(), risks=(), levels=(), monitoring=(), details=(), ids=(
 
 
 def strategy(strategy_id=7, **other):
-    return StrategyRow(strategy_id, "Short Call", "Neutral", "NIFTY", "NET_CREDIT", **other)
+    return StrategyRow(strategy_id, "Sold Call", "Neutral", "NIFTY", "NET_CREDIT", **other)
 
 
 def test_each_table_reaches_its_own_position():
