@@ -218,5 +218,5 @@ class BookKeeper:
 
 def _described(booked: BookedPosition) -> str:
     position = booked.position
-    legs = ", ".join(f"{leg.units:+d} {leg.instrument.symbol}" for leg in position.legs)
+    legs = ", ".join(f"{leg.units:+d} {leg.instrument.dated_symbol}" for leg in position.legs)
     return f"{position.strategy_name} ({position.strategy_id}) on {position.underlying}: {legs}"

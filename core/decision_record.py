@@ -73,6 +73,7 @@ def leg_line(compared: LegCompared) -> dict[str, object]:
     trade = None if quote is None or quote.exchange_time is None else quote.exchange_time * NS_PER_S
     return {
         "symbol": leg.instrument.symbol,
+        "expiry": None if leg.instrument.expiry is None else leg.instrument.expiry.isoformat(),
         "exchange_segment": leg.instrument.key.segment.value,
         "security_id": leg.instrument.key.security_id,
         "units": leg.units,

@@ -11,6 +11,8 @@ from core.model.exit_levels import UNITS, Rule, Unit
 from core.model.session_time import ist_datetime
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from core.exits.payoff import Payoff
     from core.model.position import Leg
     from core.monitor_view import MonitorView, PlannedOrder, PositionView, RuleLine, Shocks
@@ -124,6 +126,7 @@ def _order(order: PlannedOrder) -> dict[str, object]:
         "side": order.side,
         "quantity": order.quantity,
         "symbol": order.symbol,
+        "expiry": _day(order.expiry),
         "limit": in_rupees(order.limit),
         "lots": order.quantity / order.lot,
     }
@@ -161,10 +164,15 @@ def _leg(leg: Leg) -> dict[str, object]:
         "security_id": leg.instrument.key.security_id,
         "exchange_segment": leg.instrument.key.segment.value,
         "symbol": leg.instrument.symbol,
+        "expiry": _day(leg.instrument.expiry),
         "product_type": leg.product.value,
         "units": leg.units,
         "entry": in_rupees(leg.entry),
     }
+
+
+def _day(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def _time(utc_ns: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
 
     from core.exits.explain_comparisons import LegCompared
     from core.exits.payoff import Payoff
@@ -46,7 +47,7 @@ class RuleLine:
 class PlannedOrder:
     """One order that an exit would send: phase 1 buys shorts back, phase 2 sells longs. `limit` paise, None without a price.
 
-    `quantity` and `lot` in units.
+    `quantity` and `lot` in units. `expiry` is None for what has none.
     """
 
     phase: int
@@ -55,6 +56,7 @@ class PlannedOrder:
     symbol: str
     limit: Paise | None
     lot: int = 1
+    expiry: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

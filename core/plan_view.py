@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from core.monitor_view import MonitorView, Plan, PlannedOrder, PlannedShare, PositionView
 
 RULE_HEADERS: Final = ("Rule", "Fires when", "At P&L", "At price", "Now", "Closes", "Level from")
-ORDER_HEADERS: Final = ("Phase", "Order", "Units", "Instrument", "Limit now")
+ORDER_HEADERS: Final = ("Phase", "Order", "Units", "Instrument", "Expiry", "Limit now")
 SHARE_HEADERS: Final = ("Share", *ORDER_HEADERS)
 UNPROTECTED: Final = "NO RULE IS IN FORCE: this position is not protected."
 
@@ -93,7 +93,7 @@ def _notes(view: PositionView) -> list[str]:
 def _leg(compared: LegCompared) -> str:
     leg, seen = compared.seen.leg, compared.seen
     side = "bought" if leg.units > 0 else "sold"
-    text = f"{side} {abs(leg.units)} {leg.instrument.symbol} at {money_text(leg.entry)} ({leg.holding})"
+    text = f"{side} {abs(leg.units)} {leg.instrument.dated_symbol} at {money_text(leg.entry)} ({leg.holding})"
     if seen.quote is None or compared.age_ns is None:
         return f"{text}, no price yet"
     judged = f", suspect: {compared.suspect}" if compared.suspect else ""
@@ -106,10 +106,11 @@ def _age(age_ns: int) -> str:
 
 def _order_row(order: PlannedOrder) -> tuple[str, ...]:
     limit = UNKNOWN if order.limit is None else rupees_text(order.limit)
-    return (str(order.phase), order.side, str(order.quantity), order.symbol, limit)
+    expiry = "" if order.expiry is None else order.expiry.isoformat()
+    return (str(order.phase), order.side, str(order.quantity), order.symbol, expiry, limit)
 
 
 def _share_rows(share: PlannedShare) -> list[tuple[str, ...]]:
     if share.problem:
-        return [(share.action, "", "", "", share.problem, "")]
+        return [(share.action, "", "", "", share.problem, "", "")]
     return [(share.action, *_order_row(order)) for order in share.orders]

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from core.exits.order_plan import LadderSettings
     from core.exits.position_guard import PositionGuard
     from core.model.events import TimePassed
-    from core.model.instrument import InstrumentKey
+    from core.model.instrument import Instrument, InstrumentKey
     from core.model.market import Quote
     from core.model.memory import ToldLevel
     from core.model.money import Paise
+    from core.model.orders import Side
     from core.model.position import Position
     from core.position_cache_manager import BookedPosition
 
@@ -111,9 +112,13 @@ def orders_of(
         while left:
             quantity = slice_quantity(left, leg.instrument)
             phase = 2 if has_short and leg.units > 0 else 1
-            orders.append(PlannedOrder(phase, side.value, quantity, leg.instrument.symbol, limit, leg.instrument.lot))
+            orders.append(_order(phase, side, quantity, leg.instrument, limit))
             left -= quantity
     return tuple(sorted(orders, key=lambda order: order.phase))
+
+
+def _order(phase: int, side: Side, quantity: int, instrument: Instrument, limit: Paise | None) -> PlannedOrder:
+    return PlannedOrder(phase, side.value, quantity, instrument.symbol, limit, instrument.lot, instrument.expiry)
 
 
 def quotes_of(booked: BookedPosition) -> dict[InstrumentKey, Quote | None]:
@@ -182,7 +187,9 @@ def _underlying(position: Position, sources: PlanSources) -> tuple[Paise | None,
 
 def _shocks(booked: BookedPosition, spot: Paise | None, utc_ns: int) -> Shocks:
     marks = {slot.key: slot.mark for slot in booked.slots if slot.mark is not None}
-    missing = next((leg.instrument.symbol for leg in booked.position.legs if leg.instrument.key not in marks), None)
+    missing = next(
+        (leg.instrument.dated_symbol for leg in booked.position.legs if leg.instrument.key not in marks), None
+    )
     if missing is not None:
         return Shocks(None, (), f"no price of {missing}")
     moment = pricing_moment(booked.position, marks, spot, utc_ns)

@@ -77,7 +77,7 @@ class PriceParts:
         for booked in () if slot is None else slot.positions:
             for leg in booked.position.legs:
                 if leg.instrument.key == key:
-                    return leg.instrument.symbol
+                    return leg.instrument.dated_symbol
         return str(key)
 
 

@@ -76,7 +76,9 @@ def _exiting(running: RunningExit, engine: Engine) -> PositionView:
     booked = engine.cache.get(running.strategy_id)
     pnl = None if booked is None else booked.pnl
     halted = running.state is ExitState.HALTED
-    progress = ", ".join(f"{leg.side.value} {leg.filled}/{abs(leg.leg.units)}" for leg in running.legs)
+    progress = ", ".join(
+        f"{leg.side.value} {leg.filled}/{abs(leg.leg.units)} {leg.leg.instrument.dated_symbol}" for leg in running.legs
+    )
     reason = f"{running.signal.reason} ({progress})"
     return PositionView(
         position=running.position,

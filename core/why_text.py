@@ -25,6 +25,7 @@ ORDER_HEADERS: Final = ("Side", "Security id", "Ordered", "Filled", "Average pri
 LEG_HEADERS: Final = (
     "Units",
     "Instrument",
+    "Expiry",
     "Entry",
     "Mark",
     "Last",
@@ -137,6 +138,7 @@ def _legs(legs: object) -> str:
         (
             f"{leg.get('units'):+}" if isinstance(leg.get("units"), int) else "",
             str(leg.get("symbol")),
+            str(leg.get("expiry") or ""),
             *(_rupees(leg.get(name)) for name in ("entry", "mark", "last", "bid", "ask")),
             str(leg.get("source") or ""),
             "" if leg.get("age_ms") is None else _age(leg.get("age_ms")),

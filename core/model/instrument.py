@@ -71,6 +71,11 @@ class Instrument:
         return self.key if self.expiry is None else self.underlying_key
 
     @property
+    def dated_symbol(self) -> str:
+        """For a reader: Dhan's symbols name the month only, so the weekly legs of a calendar would look alike."""
+        return self.symbol if self.expiry is None else f"{self.symbol} (expiry {self.expiry.isoformat()})"
+
+    @property
     def max_order_quantity(self) -> int | None:
         """Largest whole-lot quantity one order may carry, in units; None when no freeze quantity is known."""
         if self.freeze_quantity is None:

@@ -45,7 +45,15 @@ def test_the_document_with_the_plan_has_rules_and_orders():
         }
     ]
     assert guarded["orders"] == [
-        {"phase": 1, "side": "SELL", "quantity": 425, "symbol": "ASTRAL-Jul2025-1500-CE", "limit": 54.55, "lots": 1}
+        {
+            "phase": 1,
+            "side": "SELL",
+            "quantity": 425,
+            "symbol": "ASTRAL-Jul2025-1500-CE",
+            "expiry": None,
+            "limit": 54.55,
+            "lots": 1,
+        }
     ]
     assert (guarded["max_profit"], guarded["max_loss"]) == (None, 24225.0)
 
@@ -87,7 +95,7 @@ def test_shares_are_listed_with_their_lots_or_why_they_close_nothing():
     text = plan(shown)
     assert "| CLOSE_25% |" in text
     assert "too small" in text
-    assert "| CLOSE_50% | 1       | BUY     | 850     | X            | unknown     |" in text
+    assert "| CLOSE_50% | 1       | BUY     | 850     | X            |          | unknown     |" in text
 
 
 def test_a_position_that_is_exiting_has_no_levels_and_still_a_plan():
@@ -108,7 +116,7 @@ def test_the_plan_says_where_each_rule_fires_and_where_its_level_comes_from():
         "| stop_loss | P&L ≤ ₹-12,112.50 | ₹-12,112.50 | ₹28.50     | ₹11,092.50 away | all      | category default |"
         in text
     )
-    assert "bought 425 ASTRAL-Jul2025-1500-CE at ₹57.00 (NSE_FNO:78165:MARGIN), now ₹54.60 (feed, 250 ms old)" in text
+    assert "bought 425 ASTRAL-Jul2025-1500-CE (expiry 2026-12-29) at ₹57.00 (NSE_FNO:78165:MARGIN), now ₹54.60 (feed, 250 ms old)" in text
     assert "Most it can make: unlimited   Most it can lose: ₹24,225.00   Breaks even at: ₹1,557.00" in text
     assert "Underlying: ASTRAL ₹1,480.50, 0.3 s old" in text
     assert "delta +212.5 units   gamma +0.123 a rupee   theta ₹-456.79 a day   vega ₹123.46 a point" in text

@@ -72,7 +72,9 @@ def test_a_position_that_never_exited_shows_the_last_comparison_and_why_nothing_
     assert "Outcome:        No exit conditions triggered" in text
     assert "nothing: ₹2,625.00 away" in text
     assert "nothing: DTE is 34, 32 to go" in text
-    assert "| +75     | NIFTY-1      | ₹100.00 | ₹95.00 | ₹95.00 | ₹94.95 | ₹95.05 | feed   | 0 ms  |" in text
+    assert (
+        "| +75     | NIFTY-1      | 2026-12-24 | ₹100.00 | ₹95.00 | ₹95.00 | ₹94.95 | ₹95.05 | feed   | 0 ms  |" in text
+    )
     assert "clean" in text
     content = document(tmp_path)
     assert (content["strategy_id"], content["compared"]["pnl"], content["exits"]) == (1, -375.0, [])

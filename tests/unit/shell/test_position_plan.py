@@ -113,7 +113,7 @@ def test_a_level_that_only_warns_closes_nothing():
 @pytest.mark.parametrize(
     ("legs", "terms", "why"),
     [
-        (condor(), {"prices": {1: 90, 2: 40, 3: 95}}, "no price of NIFTY-4"),
+        (condor(), {"prices": {1: 90, 2: 40, 3: 95}}, "no price of NIFTY-4 (expiry 2026-12-24)"),
         ((call(1, 75, 26_200, 90),), {}, "NIFTY-1: no price of the underlying"),
         ((on_nifty(call(1, 75, 26_200, 90)),), {"spot": None}, "NIFTY-1: no price of the underlying"),
         ((on_nifty(call(1, 75, 26_200, None)),), {"prices": {1: 90}}, "an entry price is not known"),
