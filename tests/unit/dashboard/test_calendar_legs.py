@@ -10,7 +10,7 @@ from core.exits.guard_settings import GuardSettings
 from core.json_view import document
 from core.model import events as ev
 from core.model.exit_levels import ExitLevels
-from core.model.session_time import NS_PER_S
+from core.model.session_time import IST, NS_PER_S
 from core.model.signals import Mode
 from core.plan_view import plan
 from core.position_cache_manager import PositionCacheManager
@@ -23,13 +23,13 @@ from tests.unit.exits.builders import amount, call, position, quote
 NOON = 1_795_156_200_000_000_000  # 2026-11-20 12:00 IST
 
 
-def calendar(levels=ExitLevels(stop=amount(9_000))):
+def calendar(stop=9_000):
     """A week sold, a month bought, one strike: one symbol."""
     engine = Engine(PositionCacheManager(), GuardSettings(), DeskSettings(), Mode.SIMULATION)
     legs = (call(1, -75, 26_000, 90, expiry=date(2026, 12, 8)), call(2, 75, 26_000, 150, expiry=date(2026, 12, 29)))
     for each in legs:
         object.__setattr__(each.instrument, "symbol", "NIFTY-Dec2026-26000-CE")
-    engine.handle(ev.PositionOpened(position(*legs), levels, 0))
+    engine.handle(ev.PositionOpened(position(*legs), ExitLevels(stop=amount(stop)), 0))
     now = ev.TimePassed(NS_PER_S, NOON, session_open=True, is_trading_day=True)
     for number, price in ((1, 90), (2, 150)):
         engine.handle(ev.QuoteArrived(quote(number, price, at=1)))
@@ -58,7 +58,7 @@ def test_so_does_the_document():
 
 
 def test_the_dashboard_says_which_leg_of_an_exit_is_filled():
-    engine, now = calendar(ExitLevels(stop=amount(1)))
+    engine, now = calendar(stop=1)
     engine.handle(now)
     for at in (2, 3):
         engine.handle(ev.QuoteArrived(quote(1, 190, at=at * NS_PER_S)))
@@ -70,6 +70,6 @@ def test_the_dashboard_says_which_leg_of_an_exit_is_filled():
 
 def test_a_record_from_before_has_no_expiry_and_is_shown_all_the_same():
     line = {"legs": [{"symbol": "X", "units": 1}, {"symbol": "X", "units": -1, "expiry": "2026-12-08"}], "rules": []}
-    text = record_text(line, datetime(2026, 11, 20, 12), "")
+    text = record_text(line, datetime(2026, 11, 20, 12, tzinfo=IST), "")
     assert "| X            | 2026-12-08 |" in text
     assert "| X            |            |" in text
