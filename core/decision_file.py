@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.model.session_time import IST, ist_datetime
+from core.record_troubles import RecordTroubles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,42 +105,53 @@ class DecisionFile:
 
 
 def segments(folder: Path) -> list[Segment]:
-    """The files of the folder, oldest first; [] when there is none. Other files in it are left alone."""
-    found = []
-    for path in folder.glob(f"*{SUFFIX}"):
-        begun = _begun(path)
-        if begun is not None:
-            found.append(Segment(path, begun))
+    """The files of the folder, oldest first; [] when there is none. Other files in it are left alone.
+
+    Raises OSError when the folder is there and cannot be listed.
+    """
+    try:
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    found = [Segment(path, begun) for path in paths if (begun := _begun(path.name)) is not None]
     return sorted(found, key=lambda each: each.begun)
 
 
 def remove_old(folder: Path, today: date, kept_days: int) -> None:
     """Files of days before the kept ones. One that cannot be removed stays; it is tried again with the next file."""
-    for each in segments(folder):
-        if (today - each.begun.date()).days >= kept_days:
-            with contextlib.suppress(OSError):
-                each.path.unlink()
+    with contextlib.suppress(OSError):
+        for each in segments(folder):
+            if (today - each.begun.date()).days >= kept_days:
+                with contextlib.suppress(OSError):
+                    each.path.unlink()
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
+def read_lines(path: Path, troubles: RecordTroubles | None = None) -> Iterator[bytes]:
     """Every whole line. What is damaged, or not written to its end, ends the file: everything before it counts.
 
+    Damage is told to `troubles`. That a file has no end is none: it is being written, or its monitor was killed.
     Raises OSError when the file cannot be read.
     """
+    troubles = troubles or RecordTroubles()
     unpacker = zlib.decompressobj(_GZIP)
     rest = b""
     with path.open("rb") as stream:
         while packed := stream.read(_READ_BYTES):
             try:
                 content = rest + unpacker.decompress(packed)
-            except zlib.error:
+            except zlib.error as error:
+                troubles.damaged(path, f"is damaged before byte {stream.tell()} ({error})")
                 return
             *lines, rest = content.split(b"\n")
             yield from lines
+    if rest:
+        troubles.damaged(path, "ends within a line (it is being written, or was cut off)")
 
 
-def _begun(path: Path) -> datetime | None:
+def _begun(name: str) -> datetime | None:
+    if not name.endswith(SUFFIX):
+        return None
     try:
-        return datetime.strptime(path.name.removesuffix(SUFFIX), _NAME).replace(tzinfo=IST)
+        return datetime.strptime(name.removesuffix(SUFFIX), _NAME).replace(tzinfo=IST)
     except ValueError:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -16,6 +17,9 @@ from core.model.money import Paise, rupees
 from core.model.session_time import ist_datetime
 from core.model.signals import ExitRecord, LegExecution
 from core.model.special_levels import TEN_THOUSAND
+from core.record_troubles import RecordTroubles
+
+_log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "exit_executions.json"
 
@@ -81,21 +85,31 @@ def _leg(leg: LegExecution) -> dict[str, object]:
     }
 
 
-def read_lines(path: Path) -> list[dict[str, object]]:
-    """Every whole line of the file; [] when there is none. A torn or damaged line is left out."""
+def read_lines(path: Path, troubles: RecordTroubles | None = None) -> list[dict[str, object]]:
+    """Every whole line of the file; [] when there is none. A torn or damaged line is left out, and told to `troubles`.
+
+    Raises OSError when the file is there and cannot be read.
+    """
     try:
-        content = path.read_text(encoding="utf-8", errors="replace")
+        content = path.read_bytes()
     except FileNotFoundError:
         return []
     found = []
-    for line in content.splitlines():
-        try:
-            parsed = json.loads(line, parse_float=Decimal)
-        except ValueError:
-            continue
-        if isinstance(parsed, dict):
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        parsed = _parsed(line)
+        if parsed is not None:
             found.append(parsed)
+        elif line.strip() and troubles is not None:
+            troubles.line(path, number)
     return found
+
+
+def _parsed(line: bytes) -> dict[str, object] | None:
+    try:
+        parsed = json.loads(line.decode("utf-8", "replace"), parse_float=Decimal)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
 
 
 class ExitRecords:
@@ -118,7 +132,10 @@ class ExitRecords:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._written is None:
-                self._written = {str(found.get("exit_id")) for found in read_lines(self._path)}
+                troubles = RecordTroubles()
+                self._written = {str(found.get("exit_id")) for found in read_lines(self._path, troubles)}
+                for text in troubles.texts():
+                    _log.warning("%s", text)
             if record.exit_id in self._written:
                 return
             self._append_line(line.encode("utf-8", "replace"))

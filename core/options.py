@@ -7,10 +7,11 @@ import difflib
 import math
 import re
 from dataclasses import dataclass
-from datetime import time
+from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from core.model.errors import ConfigurationError
+from core.model.session_time import IST
 from core.model.signals import Mode
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ PROGRAM: Final = "realtime_automated_monitor.py"
 VERSION: Final = "0.1.0"
 DEFAULT_INTERVAL_S: Final = 300.0
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
-_CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+_MOMENT: Final = re.compile(
+    r"(?:(?P<day>\d{4}-\d\d-\d\d)(?:[ ]+|T))?(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?",
+    re.ASCII,
+)
 _SEE_HELP: Final = "Run it with --help for the list of options."
 
 
@@ -29,7 +33,8 @@ class Options:
     """What one run is asked to do. Without any option: simulation until it is stopped.
 
     `interval_s` is the polling interval of what is not streamed. `duration_s` None runs until it is stopped.
-    `positions` None is every position. `log_level` None leaves it to the settings. `at` is an IST clock time.
+    `positions` None is every position. `log_level` None leaves it to the settings. `at` is IST: a moment, or a
+    clock time of a day that is not said.
     """
 
     execute: bool = False
@@ -44,7 +49,7 @@ class Options:
     as_json: bool = False
     plan: bool = False
     why: int | None = None
-    at: time | None = None
+    at: datetime | time | None = None
 
     @property
     def mode(self) -> Mode:
@@ -79,7 +84,7 @@ _WANTED: Final = {
     "--positions": "strategy ids with commas between them, such as 12,15",
     "--log-level": f"one of {', '.join(LOG_LEVELS)}",
     "--why": "one strategy id, such as 12",
-    "--at": "an Indian clock time, such as 14:05:30",
+    "--at": "an Indian clock time, such as 14:05:30, or a day with it in quotes, such as '2026-11-20 14:05:30'",
 }
 
 
@@ -126,7 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--plan", action="store_true", help="print where each rule fires and what it would order; exit")
     parser.add_argument("--why", metavar="ID", type=_strategy_id, help="print what was compared with what; exit")
-    parser.add_argument("--at", metavar="HH:MM:SS", type=_clock_time, help="with --why: at this time")
+    parser.add_argument(
+        "--at",
+        metavar="[DAY ]HH:MM:SS",
+        type=_moment,
+        help="with --why: at this time, as '2026-11-20 14:05:30' of that day",
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     return parser
 
@@ -189,9 +199,15 @@ def _log_level(text: str) -> str:
     return text.upper()
 
 
-def _clock_time(text: str) -> time:
-    found = _CLOCK.fullmatch(text.strip())
+def _moment(text: str) -> datetime | time:
+    found = _MOMENT.fullmatch(text.strip())
     if found is None:
-        raise argparse.ArgumentTypeError(f"expected a clock time HH:MM:SS, received {text!r}")
-    hour, minute, second = (int(part or 0) for part in found.groups())
-    return time(hour, minute, second)
+        raise argparse.ArgumentTypeError(f"expected a clock time HH:MM:SS or 'YYYY-MM-DD HH:MM:SS', received {text!r}")
+    hour, minute, second = (int(found[name] or 0) for name in ("hour", "minute", "second"))
+    clock = time(hour, minute, second)
+    if found["day"] is None:
+        return clock
+    try:
+        return datetime.combine(date.fromisoformat(found["day"]), clock, tzinfo=IST)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"there is no day {found['day']}") from None

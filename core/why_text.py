@@ -81,10 +81,11 @@ def record_text(line: Line, at: datetime, apart: str) -> str:
 def history_text(rows: Sequence[tuple[datetime, Line, bool]]) -> str:
     """What was recorded before and after, one line each; True marks the one that is shown in full."""
     told = []
+    days = ", ".join(dict.fromkeys(f"{at:%Y-%m-%d}" for at, _, _ in rows))
     for at, line, is_shown in rows:
         kind, pnl = str(line.get("kind")), _rupees(line.get("pnl"))
         told.append(f"  {'→' if is_shown else ' '} {_clock(at)}  {kind:<8}{pnl:>16}  {line.get('outcome')}")
-    return "\n".join(("  Recorded around it:", *told))
+    return "\n".join((f"  Recorded around it, on {days}:", *told))
 
 
 def _compared(line: Line) -> str:

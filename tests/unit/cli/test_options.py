@@ -1,8 +1,9 @@
-from datetime import time
+from datetime import datetime, time
 
 import pytest
 
 from core.model.errors import ConfigurationError
+from core.model.session_time import IST
 from core.model.signals import Mode
 from core.options import VERSION, Options, parse
 
@@ -31,6 +32,11 @@ def test_nothing_given_is_a_simulation_over_the_websocket_without_end():
         (["--plan", "--json"], Options(plan=True, as_json=True)),
         (["--why", "42", "--at", "9:05:30", "--json"], Options(why=42, at=time(9, 5, 30), as_json=True)),
         (["--why", "42", "--at", "14:05"], Options(why=42, at=time(14, 5))),
+        (
+            ["--why", "42", "--at", "2026-11-20 9:05:30"],
+            Options(why=42, at=datetime(2026, 11, 20, 9, 5, 30, tzinfo=IST)),
+        ),
+        (["--why", "42", "--at", "2026-11-20T14:05"], Options(why=42, at=datetime(2026, 11, 20, 14, 5, tzinfo=IST))),
     ],
 )
 def test_every_option_is_read(argv, expected):
@@ -69,6 +75,8 @@ def test_the_mode_follows_the_options():
         (["--positions", "-1"], "'-1'", "12,15"),
         (["--why", "last"], "'last'", "strategy id"),
         (["--why", "3", "--at", "25:00:00"], "'25:00:00'", "clock time"),
+        (["--why", "3", "--at", "2026-11-20"], "'2026-11-20'", "in quotes"),
+        (["--why", "3", "--at", "2026-02-30 12:00"], "there is no day 2026-02-30", "in quotes"),
         (["--log-level", "loud"], "'loud'", "DEBUG"),
     ],
 )

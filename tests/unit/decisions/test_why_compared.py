@@ -7,7 +7,7 @@ import pytest
 
 from core.decision_file import FOLDER, DecisionFile
 from core.decision_record import Kind, line_of
-from core.decision_search import newest, records_near
+from core.decision_search import DecisionSearch
 from core.exit_records import FILE_NAME
 from core.exit_records import line_of as exit_line
 from core.exits.explain_sighting import see
@@ -108,9 +108,9 @@ def test_the_nearest_comparison_may_be_in_another_file(tmp_path, day):
     day.samples(5 * 3_600, 5 * 3_600 + 60, strategy_id=2)
     day.samples(6 * 3_600, 8 * 3_600, every_s=600)
     for hour in (12, 14, 16, 17, 18, 19):
-        assert at_s(records_near(day.folder, 2, ist_datetime(NOON).replace(hour=hour))[0]) == 5 * 3_600
-    assert records_near(day.folder, 3, ist_datetime(NOON)) == []
-    assert records_near(day.folder, 1, ist_datetime(NOON) - timedelta(days=3)) == []
+        assert at_s(DecisionSearch(day.folder, 2).near(ist_datetime(NOON).replace(hour=hour))[0]) == 5 * 3_600
+    assert DecisionSearch(day.folder, 3).near(ist_datetime(NOON)) == []
+    assert DecisionSearch(day.folder, 1).near(ist_datetime(NOON) - timedelta(days=3)) == []
 
 
 def test_the_last_day_with_records_of_the_strategy_is_meant(tmp_path, day):
@@ -118,7 +118,7 @@ def test_the_last_day_with_records_of_the_strategy_is_meant(tmp_path, day):
     day.samples(86_400, 86_460, strategy_id=2)
     assert "2026-11-20 12:00:30" in why(tmp_path, at=time(12, 0, 30))
     assert "2026-11-21 12:00:30" in why(tmp_path, 2, at=time(12, 0, 30))
-    assert at_s(newest(day.folder, 1)) == 55
+    assert at_s(DecisionSearch(day.folder, 1).newest()) == 55
 
 
 def test_an_exit_is_shown_with_what_was_compared_when_it_was_decided(tmp_path, day):
@@ -141,7 +141,9 @@ def test_an_exit_is_shown_with_what_was_compared_when_it_was_decided(tmp_path, d
     assert content["compared"]["fired"]["rule"] == "stop_loss"
     assert [each["kind"] for each in content["around"]][-4:] == ["sample"] * 4
     assert "Closed:" not in why(tmp_path, at=time(12, 5)), "that exit was not then"
-    assert "Other exits of this strategy (choose with --at): 2026-11-20 12:01:02" in why(tmp_path, at=time(12, 5))
+    assert "Other exits of this strategy (choose with --at and the time in quotes): 2026-11-20 12:01:02" in why(
+        tmp_path, at=time(12, 5)
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"rule": Rule.TRAILING_STOP}, {"finished_at_ns": NOON + 1_000 * NS_PER_S}])
@@ -187,7 +189,7 @@ def test_an_unknown_strategy_is_named_with_what_to_do(tmp_path, day, strategy_id
 def test_a_file_that_is_removed_meanwhile_is_no_error(tmp_path, day, monkeypatch):
     day.samples(0, 10)
 
-    def gone(path):
+    def gone(path, _):
         raise FileNotFoundError(path)
 
     monkeypatch.setattr("core.decision_search.read_lines", gone)

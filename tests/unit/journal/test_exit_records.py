@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from core.model.errors import TransportError
 from core.model.exit_levels import Action, Rule
 from core.model.orders import Side
 from core.model.signals import ExitRecord, Latency, LegExecution, Mode
+from core.record_troubles import RecordTroubles
 from tests.unit.journal.records import exit_records
 
 KEYS = [
@@ -128,7 +130,27 @@ def test_no_file_holds_no_lines(path):
 def test_lines_that_are_no_objects_are_left_out(tmp_path):
     path = tmp_path / "x.json"
     path.write_text('1\n[]\n{"exit_id": "e"}\n{"half\n')
-    assert read_lines(path) == [{"exit_id": "e"}]
+    troubles = RecordTroubles()
+    assert read_lines(path, troubles) == [{"exit_id": "e"}]
+    assert troubles.texts() == (
+        f"{path}: 3 damaged lines are left out (line 1, 2, 4); look at it there, the other lines are used",
+    )
+
+
+async def test_damaged_lines_are_named_in_the_log_once(path, caplog):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b'{"exit_id": "e"}\n\xff\xfe\n')
+    await appended(path, record(), record("e2"))
+    assert [each.message for each in caplog.records] == [
+        f"{path}: 1 damaged line is left out (line 2); look at it there, the other lines are used"
+    ]
+    assert [line["exit_id"] for line in read_lines(path)] == ["e", "e1", "e2"]
+
+
+async def test_a_name_may_hold_any_separator_of_lines(path):
+    await appended(path, replace(record(), strategy_name="one\u2028two\x85three"))
+    [line] = read_lines(path)
+    assert line["strategy_name"] == "one\u2028two\x85three"
 
 
 async def test_a_latency_that_is_no_number_is_refused(path):
