@@ -8,7 +8,8 @@ behind them, as the monitor subscribes to them, and the positions with their lev
 FOLDER is RECORD_DIR, else logs/recordings. Files end at the full hour and at 512 MiB; only you can read them, no token is in them.
 
 It opens connections of its own, of which Dhan allows an account five. It never makes a token: where the monitor mints one, let the
-monitor itself record (RECORD_DIR in .env). Ctrl-C or SIGTERM ends it cleanly. Exit code: 0, 2 settings or options, 4 refused.
+monitor itself record (RECORD_DIR in .env). Ctrl-C or SIGTERM ends it cleanly. Exit code: 0 recorded, 2 settings or
+options, 4 refused, or nothing was recorded.
 """
 
 from __future__ import annotations
@@ -153,6 +154,22 @@ class FeedRecorder:
         written = f"{counts.bytes_written / (1 << 20):,.1f} MiB in {counts.parts} files"
         return f"{counts.frames:,} frames of {feed.wanted} instruments{lost}; {written}"
 
+    def why_nothing(self) -> str:
+        """Why no message of the feed is in a file, "" when there are some; what of the disk kept the last ones out."""
+        counts, problem = self.recording.recorder.counts, self.recording.recorder.queue.problem
+        if problem:
+            return f"Not everything was recorded: {problem}.\nMake room on the disk, or name another folder with --dir."
+        if counts.frames:
+            return ""
+        if not self.feed.status.wanted:
+            why, remedy = "there was no open position", "Open one, or name --instruments."
+        elif self._calendar.session_open(self._clock.utc_ns()) is False:
+            why, remedy = "the market is closed", "Record while it is open."
+        else:
+            why = self.feed.status.last_end or "the feed brought no message"
+            remedy = "Try it for longer; data_scripts/preflight.py says whether the feed can be reached."
+        return f"Nothing was recorded: {why}.\n{remedy}"
+
     def _state(self) -> Iterator[Fact]:
         yield FeedStateChanged(self.feed.is_live, self._clock.monotonic_ns())
         if self._book is not None:
@@ -198,15 +215,15 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-async def recorded(given: argparse.Namespace, settings: Settings) -> str:
-    """Record until a signal or the end of the duration; the summary."""
+async def recorded(given: argparse.Namespace, settings: Settings) -> FeedRecorder:
+    """Record until a signal or the end of the duration."""
     stop = asyncio.Event()
     if given.duration is not None:
         asyncio.get_running_loop().call_later(given.duration, stop.set)
     folder = given.dir or settings.record_dir or FOLDER
     recorder = FeedRecorder(settings, folder, given.instruments, given.positions)
     await recorder.run(stop)
-    return recorder.summary()
+    return recorder
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -223,7 +240,11 @@ def main(arguments: Sequence[str]) -> int:
                 "DHAN_ACCESS_TOKEN is not set, and this program makes none.",
                 "Put one into .env or the file of DHAN_ACCESS_TOKEN_FILE, or let the monitor record (RECORD_DIR).",
             )
-        print(asyncio.run(recorded(given, settings)))
+        recorder = asyncio.run(recorded(given, settings))
+        print(recorder.summary())
+        if why := recorder.why_nothing():
+            print(why, file=sys.stderr)
+            return ExitCode.REFUSED
     except (MonitorError, ExceptionGroup) as raised:
         error = only_error(raised)
         if code_of(error) is ExitCode.BUG:

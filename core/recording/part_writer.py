@@ -15,6 +15,7 @@ from core.model.events import TimePassed
 from core.model.session_time import NS_PER_S, ist_datetime
 from core.recording.facts import RecordingEnded, RecordingHeader, encode_fact
 from core.recording.file_format import MAGIC, Kind, Record, pack_block, pack_time
+from core.recording.reader import SUFFIX
 from core.recording.recorder import ENTRY_BYTES
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.recording.recorder import Recorder, Taken
 
-SUFFIX: Final = ".feedrec"
 _WAKE_S: Final = 0.2
 _STOP_WITHIN_S: Final = 5.0
 

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
     from core.recording.file_format import Block
 
+SUFFIX: Final = ".feedrec"
 _NAME: Final = MAGIC[:-1]
+
+
+class NothingRecordedError(ConfigurationError):
+    """The file is shorter than its header: its writer has just made it, or ended before it wrote anything."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: nothing is recorded in it yet; it is shorter than the header of a recording.",
+            "Wait for the first seconds of the recording, or leave the file out.",
+        )
 
 
 @dataclass(slots=True)
@@ -71,12 +82,28 @@ def open_parts(paths: Iterable[Path]) -> tuple[Part, ...]:
 
 def is_recording(path: Path) -> bool:
     """Whether the file begins as one of ours, whatever its version. Raises ConfigurationError when it cannot be read."""
-    return _start_of(path).startswith(_NAME)
+    start = _start_of(path)
+    return start.startswith(_NAME) or (path.suffix == SUFFIX and MAGIC.startswith(start))
+
+
+def with_header(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[NothingRecordedError, ...]]:
+    """The files in which something is recorded, and those in which nothing is yet. Raises ConfigurationError like `open_part`."""
+    begun, empty = [], []
+    for path in paths:
+        try:
+            open_part(path)
+        except NothingRecordedError as error:
+            empty.append(error)
+        else:
+            begun.append(path)
+    return tuple(begun), tuple(empty)
 
 
 def open_part(path: Path) -> Part:
-    """Read the header. Raises ConfigurationError."""
+    """Read the header. Raises ConfigurationError, NothingRecordedError of a file that is shorter than that."""
     start = _start_of(path)
+    if len(start) < len(MAGIC) and MAGIC.startswith(start):
+        raise NothingRecordedError(path)
     if start != MAGIC:
         what = "of another version" if start.startswith(_NAME) else "no recording"
         raise ConfigurationError(f"{path} is {what}.", f"A recording begins with {MAGIC.decode()}.")
@@ -88,8 +115,10 @@ def open_part(path: Path) -> Part:
             fact = None if first is None else decode_fact(first.body)
         except DecodeError as error:
             raise ConfigurationError(f"{path} has no readable header: {error}.", "Leave it out.") from None
-    if block is None or not isinstance(fact, RecordingHeader):
-        raise ConfigurationError(f"{path} ends before its header.", "Leave it out: nothing was recorded in it.")
+    if block is None:
+        raise NothingRecordedError(path)
+    if not isinstance(fact, RecordingHeader):
+        raise ConfigurationError(f"{path} does not begin with the header of a recording.", "Leave it out.")
     return Part(path, fact, block.monotonic_ns, block.utc_ns)
 
 

@@ -18,7 +18,7 @@ from core.position_book import build_book, wanted_keys
 from core.position_cache_manager import PositionCacheManager
 from core.recording.player import RecordingPlayer, play_price_rows
 from core.recording.price_rows import instruments_beside, keys_in, read_price_rows
-from core.recording.reader import is_recording, open_parts
+from core.recording.reader import is_recording, open_parts, with_header
 from core.recording.silence import InstrumentSilence, LineSilence, NoSilence
 from core.settings import MarketHours
 from core.settings_limits import scope_limits
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from core.position_book import Book
     from core.recording.player import Played
     from core.recording.price_rows import PriceRows
-    from core.recording.reader import Part
+    from core.recording.reader import NothingRecordedError, Part
     from core.recording.replay_run import ReplayRun, Silence
     from core.settings import Settings
     from core.stores.base import Snapshot
@@ -70,6 +70,7 @@ class ReplaySource:
     stale_after_s: float
     calendar: SessionCalendar
     is_told: bool
+    empty: tuple[NothingRecordedError, ...] = ()
 
     @property
     def name(self) -> str:
@@ -98,8 +99,9 @@ class ReplaySource:
         return RecordingPlayer(self.parts, run, book).play()
 
     def problems(self) -> tuple[str, ...]:
-        """What of the rows could not be read."""
-        return () if self.book is None else tuple(f"{error}; it is set aside" for error in self.book.set_aside)
+        """Files in which nothing is recorded, and what of the rows could not be read."""
+        rows = () if self.book is None else tuple(f"{error}; it is set aside" for error in self.book.set_aside)
+        return (*(error.problem.rstrip(".") for error in self.empty), *rows)
 
 
 def open_source(wish: ReplayWish, settings: Settings) -> ReplaySource:
@@ -122,7 +124,10 @@ def check_known(only: frozenset[int] | None, known: Sequence[int]) -> None:
 
 
 def _of_recording(wish: ReplayWish, settings: Settings) -> ReplaySource:
-    parts = open_parts(wish.paths)
+    paths, empty = with_header(wish.paths)
+    if not paths:
+        raise empty[0]
+    parts = open_parts(paths)
     first = parts[0]
     book = None
     if wish.trades is not None:
@@ -136,7 +141,7 @@ def _of_recording(wish: ReplayWish, settings: Settings) -> ReplaySource:
     is_told = first.header.source == "monitor" and book is None
     calendar = AlwaysOpen() if first.header.is_always_open else _calendar(settings)
     stale_after_s = wish.stale_after_s or settings.mark_stale_s
-    return ReplaySource(wish, settings, parts, None, book, stale_after_s, calendar, is_told)
+    return ReplaySource(wish, settings, parts, None, book, stale_after_s, calendar, is_told, empty)
 
 
 def _of_rows(wish: ReplayWish, settings: Settings) -> ReplaySource:

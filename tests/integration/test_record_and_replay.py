@@ -31,7 +31,7 @@ from core.paper.options import ExchangeOptions
 from core.price_cache import PriceCache
 from core.recording.facts import LineState, LineWants, QuoteTaken, RecordingEnded, decode_fact
 from core.recording.file_format import Kind
-from core.recording.reader import open_part
+from core.recording.reader import open_part, with_header
 from core.recording.replay_setup import ReplayWish, open_source
 from core.settings import load_settings
 from core.stores.schema import create_tables
@@ -253,7 +253,7 @@ async def record(
 ) -> str:
     """data_scripts/record_feed.py in this process, to the end of its duration."""
     given = record_feed.parsed(["--dir", str(folder), "--duration", str(seconds), *options])
-    return await record_feed.recorded(given, load_settings(env, None))
+    return (await record_feed.recorded(given, load_settings(env, None))).summary()
 
 
 async def test_a_recorder_beside_the_monitor_takes_the_feed_and_the_book(tmp_path, capsys):
@@ -372,7 +372,8 @@ async def test_a_recorder_that_is_killed_leaves_what_it_had_written(tmp_path, ca
         process = await start_recorder(env, "--dir", str(tmp_path / "rec"))
 
         def has_frames() -> bool:
-            return any(kind == Kind.FRAME for path in parts_in(tmp_path / "rec") for kind, _, _ in records_of(path))
+            paths, _ = with_header(parts_in(tmp_path / "rec"))
+            return any(kind == Kind.FRAME for path in paths for kind, _, _ in records_of(path))
 
         await eventually(has_frames)
         process.send_signal(signal.SIGKILL)
@@ -382,6 +383,36 @@ async def test_a_recorder_that_is_killed_leaves_what_it_had_written(tmp_path, ca
     assert code == 0
     assert "Iron Condor" in out
     assert "it was cut off" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--duration", "0.6"], "Nothing was recorded: there was no open position."),
+        (["--duration", "1.5", "--instruments", "NSE_FNO:1"], "Nothing was recorded: the feed brought no message."),
+    ],
+)
+async def test_a_recorder_that_recorded_nothing_does_not_end_as_if_it_had(tmp_path, options, said):
+    async with LocalExchange(ExchangeOptions(seed=5)) as exchange:
+        write_rows(tmp_path / "trades.db", [])
+        env = environment(exchange.ready_line(), tmp_path)
+        exchange.add_fault({"kind": "feed_silence", "seconds": 60})
+        process = await start_recorder(env, "--dir", str(tmp_path / "rec"), *options)
+        _, err = await process.communicate()
+    assert said in err.decode()
+    assert process.returncode == 4
+
+
+async def test_a_recorder_whose_disk_is_full_says_so(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    async with LocalExchange(ExchangeOptions(seed=5)) as exchange:
+        env = environment(exchange.ready_line(), tmp_path)
+        process = await start_recorder(
+            env, "--dir", str(tmp_path / "file"), "--instruments", "IDX_I:13", "--duration", "1.5"
+        )
+        _, err = await process.communicate()
+    assert "Not everything was recorded: " in err.decode()
+    assert process.returncode == 4
 
 
 async def test_the_recorder_ends_cleanly_on_a_signal(tmp_path, capsys):

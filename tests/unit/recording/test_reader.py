@@ -4,8 +4,8 @@ import pytest
 
 from core.model.errors import ConfigurationError
 from core.recording.facts import LineState
-from core.recording.file_format import MAGIC
-from core.recording.reader import is_recording, open_part, open_parts
+from core.recording.file_format import BLOCK_HEAD_SIZE, MAGIC, stored_size
+from core.recording.reader import NothingRecordedError, is_recording, open_part, open_parts, with_header
 from tests.unit.recording.scene import S, fact, header, utc_ns, write_part
 
 BASE = 10**15
@@ -44,10 +44,12 @@ def test_files_from_before_and_after_a_start_of_the_machine_are_not_one_recordin
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"", "no recording"),
+        (b"", "nothing is recorded in it yet"),
+        (MAGIC[:3], "nothing is recorded in it yet"),
+        (MAGIC[:3] + b"x", "no recording"),
         (b"ts_ms,exchange_segment", "no recording"),
         (b"EXITREC9" + bytes(40), "another version"),
-        (MAGIC, "ends before its header"),
+        (MAGIC, "nothing is recorded in it yet"),
         (MAGIC + bytes(80), "no readable header"),
     ],
 )
@@ -70,5 +72,24 @@ def test_a_recording_is_known_by_its_beginning(tmp_path):
 def test_a_header_that_is_another_fact_is_no_header(tmp_path):
     path = tmp_path / "x"
     write_part(path, LineState(1, is_up=True), [fact(BASE, LineState(1, is_up=True))], offset_ns=OFFSET)
-    with pytest.raises(ConfigurationError, match="ends before its header"):
+    with pytest.raises(ConfigurationError, match="does not begin with the header"):
         open_part(path)
+
+
+@pytest.mark.parametrize("size", [0, 5, len(MAGIC), len(MAGIC) + 20, -1])
+def test_a_file_that_was_only_begun_is_known_as_such_and_keeps_no_other_from_being_read(tmp_path, size):
+    whole, begun = part(tmp_path, 1), tmp_path / "begun.feedrec"
+    header_size = open_header(whole)
+    begun.write_bytes(whole.read_bytes()[: header_size + size if size < 0 else size])
+    assert is_recording(begun)
+    with pytest.raises(NothingRecordedError, match=r"begun\.feedrec: nothing is recorded in it yet"):
+        open_part(begun)
+    paths, [empty] = with_header([begun, whole])
+    assert paths == (whole,)
+    assert "begun.feedrec" in empty.problem
+
+
+def open_header(path):
+    """Bytes of the file up to the end of its header."""
+    head = path.read_bytes()[len(MAGIC) :][:BLOCK_HEAD_SIZE]
+    return len(MAGIC) + BLOCK_HEAD_SIZE + stored_size(head)

@@ -173,6 +173,20 @@ def test_a_recording_may_be_played_with_other_rows(run, day):
     assert [each["strategy_id"] for each in json.loads(out)["positions"]] == [7]
 
 
+def test_a_file_that_was_only_begun_is_named_and_the_others_are_played(run, day):
+    path = write_part(
+        day.folder / "a.feedrec", header(), [fact(S, LineState(1, is_up=True))], offset_ns=utc_ns("10:00:00") - S
+    )
+    begun = day.folder / "b.feedrec"
+    begun.write_bytes(path.read_bytes()[:20])
+    code, out, _ = run(path, begun, "--trades-db", day.trades, "--instruments", day.master, "--json")
+    assert code == 0
+    assert any("b.feedrec: nothing is recorded in it yet" in note for note in json.loads(out)["notes"])
+    code, _, err = run(begun)
+    assert code == 2
+    assert "nothing is recorded in it yet" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
