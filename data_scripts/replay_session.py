@@ -8,7 +8,7 @@ price rows (ts_ms,exchange_segment,security_id,ltp,bid,ask,bid_qty,ask_qty,volum
 
     --trades-db PATH     positions and levels from this SQLite file; without it those in the recording
     --instruments FILE   instrument master of the day; of price rows the file beside them stands in
-    --positions ID,...   only these strategies
+    --positions ID,...   only these strategies; those that are not there are named
     --levels FILE        other levels (TOML or JSON), and what they would have made (see core/recording/other_levels.py):
                          [all] or [<strategy id>], then stop = 5000, trailing = { distance = 750 }, target = "off", ...
     --stale-after S      a price without news for so long fires nothing. Recordings: MARK_STALE_S, by connection (of a monitor's
@@ -26,6 +26,7 @@ import gc
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,7 +40,7 @@ from core.recording.other_levels import check_strategies, read_other_levels
 from core.recording.outcomes import outcome_of
 from core.recording.replay_document import document_of
 from core.recording.replay_run import ReplayRun, RunPlan
-from core.recording.replay_setup import ReplaySource, ReplayWish, check_known, open_source
+from core.recording.replay_setup import ReplaySource, ReplayWish, missing_notes, open_source
 from core.recording.replay_text import text_of
 from core.settings import ENV_FILE, load_settings
 from data_scripts.script_options import OptionParser, seconds, strategy_ids
@@ -97,7 +98,7 @@ def printed(arguments: Sequence[str]) -> str:
     gc.disable()
     base = replayed(source, given.curve)
     known = [position.strategy_id for position in base.positions]
-    check_known(wish.only, known)
+    base = replace(base, notes=(*base.notes, *missing_notes(wish.only, known)))
     if levels is not None:
         check_strategies(levels, known)
     other = None if levels is None else replayed(source, given.curve, levels)

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 NEEDED: Final = ("ts_ms", "exchange_segment", "security_id", "ltp")
 _DEFAULT_LOTS: Final = 20
 _MS_PER_S: Final = 1_000
-_FORMAT: Final = "Expected the columns ts_ms,exchange_segment,security_id,ltp,bid,ask,bid_qty,ask_qty,volume,oi."
+_FORMAT: Final = (
+    "Name a .feedrec file, or price rows: CSV, plain or gzip, with the columns "
+    "ts_ms,exchange_segment,security_id,ltp,bid,ask,bid_qty,ask_qty,volume,oi in its first line."
+)
+_SHOWN: Final = 80
 
 
 class PriceRows(NamedTuple):
@@ -50,6 +54,12 @@ def instruments_beside(recording: Path) -> Path:
     day = rest.partition("_")[0]
     suffix = ".csv.gz" if recording.name.endswith(".gz") else ".csv"
     return recording.with_name(f"{exchange}_{day}_instruments{suffix}")
+
+
+def check_price_rows(path: Path) -> None:
+    """Raise ConfigurationError when the file does not begin as price rows, or holds none."""
+    if next(_rows(path), None) is None:
+        raise ConfigurationError(f"{path} has a line of columns and no price.", "Name a file with rows.")
 
 
 def keys_in(path: Path) -> frozenset[InstrumentKey]:
@@ -86,13 +96,26 @@ def _rows(path: Path) -> Iterator[tuple[InstrumentKey, dict[str, str]]]:
         with _opened(path) as file:
             reader = csv.DictReader(file)
             if missing := [name for name in NEEDED if name not in (reader.fieldnames or ())]:
-                raise ConfigurationError(
-                    f"{path} is neither a recording nor price rows: there is no column {missing[0]}.", _FORMAT
-                )
+                raise _neither(path, f"the column {missing[0]}", _first_line(reader.fieldnames))
             yield from _keyed(path, reader)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"{path} cannot be read ({reason}).", "Name a recording that is there.") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise _neither(path, "text in UTF-8", "other bytes") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _neither(path, "a whole gzip file", f"a damaged one ({error})") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}).", _FORMAT) from None
+
+
+def _neither(path: Path, expected: str, came: str) -> ConfigurationError:
+    problem = f"{path} is neither a recording nor price rows: expected {expected}, received {came}."
+    return ConfigurationError(problem, _FORMAT)
+
+
+def _first_line(names: Sequence[str] | None) -> str:
+    text = ",".join(names or ())
+    if not text:
+        return "an empty file"
+    return f"the columns {text[:_SHOWN]}{'…' if len(text) > _SHOWN else ''}"
 
 
 def _opened(path: Path) -> IO[str]:

@@ -126,9 +126,13 @@ def _start_of(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC))
+    except IsADirectoryError:
+        raise ConfigurationError(
+            f"{path} is a directory: expected files.", f"Name the recordings in it: {path}/*{SUFFIX}"
+        ) from None
     except OSError as error:
         raise ConfigurationError(
-            f"{path} cannot be read ({error.strerror}).", "Name a recording that is there."
+            f"{path} cannot be read ({error.strerror}).", "Name a recording that is there, and that this user may read."
         ) from None
 
 

@@ -17,7 +17,7 @@ from core.model.signals import Mode
 from core.position_book import build_book, wanted_keys
 from core.position_cache_manager import PositionCacheManager
 from core.recording.player import RecordingPlayer, play_price_rows
-from core.recording.price_rows import instruments_beside, keys_in, read_price_rows
+from core.recording.price_rows import check_price_rows, instruments_beside, keys_in, read_price_rows
 from core.recording.reader import is_recording, open_parts, with_header
 from core.recording.silence import InstrumentSilence, LineSilence, NoSilence
 from core.settings import MarketHours
@@ -26,7 +26,7 @@ from core.stores.sqlite_store import SqliteStore
 from strategies.own_rules import OWN_RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from datetime import date
     from pathlib import Path
 
@@ -110,17 +110,25 @@ def open_source(wish: ReplayWish, settings: Settings) -> ReplaySource:
     if kinds == {True}:
         return _of_recording(wish, settings)
     if len(wish.paths) > 1:
-        raise ConfigurationError("One file of price rows is replayed at a time.", "Name one, or recordings only.")
+        odd = next(path for path in wish.paths if not is_recording(path))
+        raise ConfigurationError(
+            f"{odd} is no recording, and several files are recordings of one day.",
+            "Leave it out; of price rows one file is replayed at a time.",
+        )
     return _of_rows(wish, settings)
 
 
-def check_known(only: frozenset[int] | None, known: Sequence[int]) -> None:
-    """Raise ConfigurationError when a wanted strategy is not there, or none is."""
-    if missing := sorted((only or frozenset()) - set(known)):
-        listed = ", ".join(map(str, sorted(known)[:20])) or "none"
-        raise ConfigurationError(f"There is no open position of strategy {missing[0]}.", f"There are: {listed}.")
-    if not known:
-        raise ConfigurationError("There is no position to replay.", _ASK_TRADES)
+def missing_notes(only: frozenset[int] | None, known: Iterable[int]) -> tuple[str, ...]:
+    """The wanted strategies that are not there, in words. Raises ConfigurationError when none is left to play."""
+    found = set(known)
+    missing = ", ".join(map(str, sorted((only or frozenset()) - found)))
+    if found:
+        return (f"There is no open position of strategy {missing}",) if missing else ()
+    if missing:
+        raise ConfigurationError(
+            f"There is no open position of strategy {missing}.", "Without --positions all that there are are replayed."
+        )
+    raise ConfigurationError("There is no position to replay.", _ASK_TRADES)
 
 
 def _of_recording(wish: ReplayWish, settings: Settings) -> ReplaySource:
@@ -146,6 +154,7 @@ def _of_recording(wish: ReplayWish, settings: Settings) -> ReplaySource:
 
 def _of_rows(wish: ReplayWish, settings: Settings) -> ReplaySource:
     [path] = wish.paths
+    check_price_rows(path)
     if wish.trades is None:
         raise ConfigurationError(f"{path.name} holds prices and no positions.", _ASK_TRADES)
     master = wish.master or instruments_beside(path)
@@ -175,7 +184,7 @@ def _book(
     # Whosever rows they are: a replay closes nothing.
     rules = replace(book_rules(settings, wish.only), account=None)
     book = build_book(snapshot, instruments, rules, day)
-    check_known(wish.only, [each.position.strategy_id for each in book.positions])
+    missing_notes(wish.only, [each.position.strategy_id for each in book.positions])
     return book
 
 

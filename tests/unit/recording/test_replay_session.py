@@ -1,5 +1,6 @@
 """data_scripts/replay_session.py over price rows: what it prints, and what it says of wrong input."""
 
+import gzip
 import json
 
 import pytest
@@ -39,7 +40,7 @@ class Day:
         self.trades = write_trades(folder / "trades.db", held, levels)
 
     def written(self, name, text):
-        (self.folder / name).write_text(text)
+        (self.folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         return str(self.folder / name)
 
 
@@ -140,6 +141,10 @@ def test_only_the_named_positions_are_played(run, tmp_path):
     day = Day(tmp_path, held=held)
     _, out, _ = run(day.prices, "--trades-db", day.trades, "--positions", "8", "--json")
     assert [each["strategy_id"] for each in json.loads(out)["positions"]] == [8]
+    code, out, _ = run(day.prices, "--trades-db", day.trades, "--positions", "8,9,10", "--json")
+    found = json.loads(out)
+    assert (code, [each["strategy_id"] for each in found["positions"]]) == (0, [8])
+    assert "There is no open position of strategy 9, 10" in found["notes"]
 
 
 def test_the_curve_is_sampled_as_asked_for(run, day):
@@ -196,7 +201,15 @@ def test_a_file_that_was_only_begun_is_named_and_the_others_are_played(run, day)
         (["{prices}", "--trades-db", "{prices}"], "cannot be used"),
         (["{prices}", "--trades-db", "{trades}", "--instruments", "absent.csv"], "cannot be read"),
         (["{prices}", "--trades-db", "{trades}", "--instruments", "{prices}"], "instrument master"),
-        (["{prices}", "--trades-db", "{trades}", "--positions", "7,9"], "no open position of strategy 9"),
+        (["{prices}", "--trades-db", "{trades}", "--positions", "9,8"], "no open position of strategy 8, 9"),
+        (["{folder}"], "is a directory: expected files.\nName the recordings in it: "),
+        (["{empty}"], "expected the column ts_ms, received an empty file."),
+        (["{foreign}"], "expected the column ts_ms, received the columns date,close."),
+        (["{foreign}", "--trades-db", "{trades}"], "ts_ms,exchange_segment,security_id,ltp,bid,ask"),
+        (["{bytes}"], "expected text in UTF-8, received other bytes."),
+        (["{packed}"], "expected a whole gzip file, received a damaged one"),
+        (["{bare}"], "a line of columns and no price"),
+        (["{prices}", "{recording}"], "_day.csv is no recording"),
         (["{prices}", "--trades-db", "{trades}", "--levels", "absent.toml"], "cannot be read"),
         (["{prices}", "--trades-db", "{trades}", "--levels", "{unknown}"], "names strategy 99"),
         (["{prices}", "--trades-db", "{trades}", "--levels", "{wrong}"], "all.stop"),
@@ -220,6 +233,12 @@ def test_wrong_input_is_named_with_its_remedy_and_ends_with_2(run, day, argument
         "{unknown}": day.written("unknown.toml", "[99]\nstop = 1\n"),
         "{wrong}": day.written("wrong.toml", "[all]\nstop = true\n"),
         "{other}": day.folder / "other.feedrec",
+        "{folder}": day.folder,
+        "{empty}": day.written("empty.csv", ""),
+        "{foreign}": day.written("foreign.csv", "date,close\n2026-11-20,1\n"),
+        "{bytes}": day.written("photo.jpg", b"\xff\xd8\xff\x00"),
+        "{packed}": day.written("cut.csv.gz", gzip.compress(b"ts_ms,exchange_segment,security_id,ltp\n")[:15]),
+        "{bare}": day.written("bare.csv", "ts_ms,exchange_segment,security_id,ltp\n"),
         "{recording}": write_part(
             day.folder / "r.feedrec", header(), [fact(S, LineState(1, is_up=True))], offset_ns=utc_ns("10:00:00") - S
         ),
