@@ -95,8 +95,12 @@ class HouseKeeping:
         elif limits is None:
             said = ("no limit is set: there is nothing to reset",)
         else:
-            said = limits.reset(request.scope, request.name) or ("no limit has fired there: there is nothing to reset",)
-        _log.info("limits: %s", "; ".join(said))
+            said = limits.reset(request.scope, request.name)
+            if not said:
+                limited = {(state.scope, state.name) for state in limits.state()}
+                said = (limit_requests.nothing_text(request, limited),)
+        is_refused = said[0].startswith(limit_requests.REFUSED)
+        _log.log(logging.WARNING if is_refused else logging.INFO, "limits: %s", "; ".join(said))
         limit_requests.answer(folder, said)
 
     def _look_after_feed(self) -> None:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 from core.model.special_levels import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 REQUEST_NAME: Final = "reset_limits.json"
 ANSWER_NAME: Final = "reset_limits.answer.json"
+REFUSED: Final = "refused: "
+"""How the answer begins to a wish that names what is not there."""
 _MAX_BYTES: Final = 65_536
 
 
@@ -27,6 +29,15 @@ class ResetRequest:
 
     scope: Scope | None = None
     name: str = ""
+
+
+def nothing_text(request: ResetRequest, limited: Iterable[tuple[Scope, str]]) -> str:
+    """What to answer when nothing was reset. `limited`: the scopes that have a limit now, with their names."""
+    names = {name for scope, name in limited if scope is request.scope}
+    if request.scope is None or not request.name or request.name in names:
+        return "no limit has fired there: there is nothing to reset"
+    listed = ", ".join(sorted(names)) or "none"
+    return f"{REFUSED}there is no limit on {request.scope.value} {request.name}; there are: {listed}"
 
 
 def ask(folder: Path, request: ResetRequest) -> None:

@@ -8,7 +8,8 @@ underlying (NIFTY), and needs its scope. The daily loss of what is reset counts 
 open is compared with its limit as before, and fires again while it is beyond it.
 
 A running monitor answers within a second or two, and what it has reset is printed. When none runs on this STATE_DIR the request
-waits there for the next start. Exit code: 0 asked for, 2 wrong options or settings, 4 the folder cannot be written to.
+waits there for the next start. Exit code: 0 asked for, 2 wrong options or settings, or a name
+that has no limit, 4 the folder cannot be written to.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if str(ROOT) not in sys.path:  # Run as a file, Python looks for modules in this
     sys.path.insert(0, str(ROOT))
 
 from core.exit_codes import ExitCode
-from core.limit_requests import ResetRequest, ask, take_answer, waits
+from core.limit_requests import REFUSED, ResetRequest, ask, take_answer, waits
 from core.model.errors import ConfigurationError
 from core.model.special_levels import Scope
 from core.settings import ENV_FILE, load_settings
@@ -81,6 +82,9 @@ def main(arguments: Sequence[str]) -> ExitCode:
     if said is None:
         print(f"No monitor runs on {folder}: the next start takes the request before anything else.")
         return ExitCode.CLEAN
+    if said and said[0].startswith(REFUSED):
+        print(*said, "Give --name as it is listed there.", sep="\n", file=sys.stderr)
+        return ExitCode.BAD_OPTIONS
     print("\n".join(said))
     return ExitCode.CLEAN
 

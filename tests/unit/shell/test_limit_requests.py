@@ -15,11 +15,14 @@ from core.exits.judges import RuleSetup
 from core.house_keeping import HouseKeeping
 from core.limit_requests import ANSWER_NAME, REQUEST_NAME, ResetRequest, answer, ask, read_request, take_answer, waits
 from core.model import events as ev
+from core.model.exit_levels import ExitLevels
 from core.model.journal_records import LimitTripped
 from core.model.signals import Mode
 from core.model.special_levels import LimitKind, Scope, ScopeLimit
 from core.options import parse
 from core.position_cache_manager import PositionCacheManager
+from data_scripts import reset_limits
+from tests.unit.exits.builders import leg, position
 
 WISHES = [ResetRequest(), ResetRequest(Scope.PORTFOLIO), ResetRequest(Scope.UNDERLYING, "NIFTY")]
 
@@ -112,6 +115,34 @@ class TestMonitor:
         (tmp_path / REQUEST_NAME).write_text(text)
         house.take_limit_reset()
         assert take_answer(tmp_path) == (said,)
+
+    @pytest.mark.parametrize(
+        ("wish", "said"),
+        [
+            (ResetRequest(Scope.UNDERLYING, "NIFT"), "refused: there is no limit on underlying NIFT; there are: NIFTY"),
+            (ResetRequest(Scope.STRATEGY, "9"), "refused: there is no limit on strategy 9; there are: 1, 2"),
+            (ResetRequest(Scope.UNDERLYING, "NIFTY"), "no limit has fired there: there is nothing to reset"),
+            (ResetRequest(Scope.STRATEGY), "no limit has fired there: there is nothing to reset"),
+        ],
+    )
+    def test_a_name_that_has_no_limit_is_refused_with_those_that_have(self, tmp_path, wish, said):
+        limits = (ScopeLimit(Scope.UNDERLYING, max_loss=10**9), ScopeLimit(Scope.STRATEGY, max_loss=10**9))
+        house, engine = self.house(tmp_path, *limits)
+        for strategy_id in (1, 2):
+            held = position(leg(strategy_id, 75, 100), strategy_id=strategy_id)
+            engine.handle(ev.PositionOpened(held, ExitLevels(), 0))
+        ask(tmp_path, wish)
+        house.take_limit_reset()
+        assert take_answer(tmp_path) == (said,)
+
+    def test_the_tool_ends_with_2_when_it_is_refused(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setenv("STATE_DIR", str(tmp_path))
+        monkeypatch.setattr(reset_limits, "ENV_FILE", None)
+        text = "refused: there is no limit on underlying NIFT; there are: NIFTY"
+        monkeypatch.setattr(reset_limits, "wait_for_answer", lambda *_: (text,))
+        assert reset_limits.main(["--scope", "underlying", "--name", "nift"]) == 2
+        said = capsys.readouterr()
+        assert (said.out, said.err) == ("", f"{text}\nGive --name as it is listed there.\n")
 
     def test_a_plan_leaves_the_wish_where_it_is(self, tmp_path):
         house, _ = self.house(tmp_path, options=("--plan",))
