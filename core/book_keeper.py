@@ -46,6 +46,8 @@ class BookKeeper:
 
     `is_reading`: the newest read came to a book.
 
+    `unseen`: strategies that were asked for by id (`BookRules.only`) and that no read has brought yet.
+
     `on_positions` hears of the positions before the engine does, `on_read` is called after it has heard of all.
     """
 
@@ -61,6 +63,7 @@ class BookKeeper:
     ) -> None:
         self.known: dict[int, BookedPosition] = {}
         self.set_aside: tuple[RowError, ...] = ()
+        self.unseen = rules.only or frozenset()
         self.changes_seen = 0
         self.is_reading = False
         self._store = store
@@ -189,6 +192,7 @@ class BookKeeper:
         self._tell_set_aside(book)
         now = self._clock.monotonic_ns()
         found = {booked.position.strategy_id: booked for booked in book.positions}
+        self.unseen -= found.keys()
         # The paper account and the subscriptions learn of a position before its guard can fire.
         self.on_positions(tuple(booked.position for booked in book.positions))
         for strategy_id in self.known.keys() - found.keys():

@@ -9,6 +9,7 @@ from core import json_view, plan_view
 from core.view_tables import (
     POSITION_HEADERS,
     alerts_block,
+    bad_rows_blocks,
     closing_statistics,
     connection_line,
     exits_block,
@@ -16,7 +17,6 @@ from core.view_tables import (
     most_pressing_first,
     overview,
     position_row,
-    set_aside_block,
     statistics_line,
 )
 
@@ -160,7 +160,7 @@ class LiveTables:
         from rich.console import Group  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        extra_lines = len(view.finished) + len(view.set_aside)
+        extra_lines = len(view.finished) + len(view.set_aside) + len(view.not_read)
         rows = max(self._console.height - LIVE_ROWS_OFF_SCREEN - extra_lines, LEAST_ROWS)
         blocks: list[RenderableType] = [
             Text(headline(view), style="bold"),
@@ -170,8 +170,7 @@ class LiveTables:
         ]
         if view.finished:
             blocks.append(Text(exits_block(view)))
-        if view.set_aside:
-            blocks.append(Text(set_aside_block(view), style="yellow"))
+        blocks += [Text(block, style="yellow") for block in bad_rows_blocks(view)]
         if view.alerts:
             blocks.append(Text(alerts_block(view), style="yellow"))
         return Group(*blocks)

@@ -34,6 +34,8 @@ def document(view: MonitorView, *, with_plan: bool) -> str:
             "realised_pnl": in_rupees(statistics.realised_pnl),
         },
         "set_aside": list(view.set_aside),
+        "not_read": [{"strategy_id": each, "problem": problem} for each, problem in view.not_read],
+        "not_found": list(view.not_found),
         "exits": [line_of(record) for record in view.finished],
         "alerts": [
             {"severity": alert.severity.value, "subject": alert.subject, "text": alert.text} for alert in view.alerts
@@ -69,6 +71,7 @@ def _plan(view: PositionView) -> dict[str, object]:
         "notes": [] if levels is None else list(levels.notes),
         "rules": [] if plan is None else [_rule(line) for line in plan.rules],
         "orders": [_order(order) for order in view.orders],
+        "unprotected": view.unprotected or None,
     }
     if plan is None:
         return content

@@ -19,7 +19,7 @@ from core.model.errors import RefusedError, StoreError, TransportError
 from core.model.events import StopRequested
 from core.model.signals import Mode
 from core.monitor_parts import Parts, build_parts, check_settings
-from core.once import OnceRun
+from core.once import OnceRun, missing_positions
 from core.preflight import AccountFacts, StartFacts, startup_alerts
 from core.run_statistics import view_of
 from core.state_dir import StateDirLock
@@ -183,6 +183,7 @@ class Monitor:
         if parts.decisions is not None:
             parts.decisions.start()
         await parts.keeper.read()
+        parts.runner.carry_out(missing_positions(parts))
         parts.subscribe()
         if parts.mode is not Mode.SIMULATION:
             await self._read_broker()

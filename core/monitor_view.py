@@ -100,7 +100,7 @@ class Plan:
 class PositionView:
     """One line of the table. `state`: guarded, exiting, halted, exited. Amounts in paise, `pnl` None while unknown.
 
-    `plan` and `orders` are filled for `--plan`.
+    `plan`, `orders` and `unprotected` (why some level of it cannot fire now, "" when all can) are filled for `--plan`.
     """
 
     position: Position
@@ -113,6 +113,7 @@ class PositionView:
     reason: str
     orders: tuple[PlannedOrder, ...] = ()
     plan: Plan | None = None
+    unprotected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +168,7 @@ class MonitorView:
     alerts: tuple[Alert, ...]
     unwritten: tuple[str, ...] = ()
     """Positions that are closed at the broker and not yet in the rows."""
+    not_read: tuple[tuple[int, str], ...] = ()
+    """Rows beside the trades that cannot be read, with the strategy id: the position is shown, and guarded without them."""
+    not_found: tuple[int, ...] = ()
+    """Strategies that `--positions` names and that have no open position."""

@@ -1,4 +1,4 @@
-"""What `--once` waits for, and whether it has seen everything it was run for."""
+"""What `--once` waits for, whether it has seen everything it was run for, and whom `--positions` names in vain."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from core.exits.exit_lifecycle import ExitState
+from core.model.commands import Alert, Severity
+from core.model.errors import ConfigurationError
+from core.run_statistics import unseen_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,26 @@ _log = logging.getLogger(__name__)
 _FIRST_PRICES_S: Final = 6.0
 _UNDERLYINGS_S: Final = 2.0
 _AT_MOST_S: Final = 300.0
+
+
+def missing_positions(parts: Parts) -> tuple[Alert, ...]:
+    """What is to be told of strategies that `--positions` names and that have no open position.
+
+    Raises ConfigurationError when a run that prints once has nothing else to look at.
+    """
+    missing = sorted(unseen_of(parts))
+    if not missing:
+        return ()
+    ids = ", ".join(map(str, missing))
+    bad = "; ".join(str(error) for error in parts.keeper.set_aside if error.strategy_id in missing)
+    has_work = parts.keeper.known or parts.engine.unresolved or parts.engine.desk.unwritten
+    if parts.options.prints_once and not has_work:
+        raise ConfigurationError(
+            f"--positions: there is no open position of strategy {ids}{f': {bad}' if bad else ''}.",
+            "Mend the rows named." if bad else "Correct the ids; without --positions every open position is looked at.",
+        )
+    text = bad or "--positions names it; it is guarded as soon as its rows are there"
+    return (Alert(Severity.WARNING, f"no open position of strategy {ids}", text),)
 
 
 class OnceRun:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 from core.model.money import rupees_text
 from core.model.session_time import NS_PER_MS, NS_PER_S
 from core.plan_figures import greeks_line, payoff_line, shocks_table
-from core.view_tables import UNKNOWN, indented, money_text, pnl_text, set_aside_block, table
+from core.view_tables import UNKNOWN, headline, indented, money_text, not_found_line, pnl_text, set_aside_block, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.exits.explain_comparisons import LegCompared
     from core.monitor_view import MonitorView, Plan, PlannedOrder, PlannedShare, PositionView
 
@@ -20,16 +22,26 @@ UNPROTECTED: Final = "NO RULE IS IN FORCE: this position is not protected."
 
 
 def plan(view: MonitorView) -> str:
-    """Every open position in the order of its id, then the rows that were set aside."""
-    blocks = [_position(each) for each in sorted(view.positions, key=lambda each: each.position.strategy_id)]
-    if not blocks:
-        blocks.append("No open position.")
+    """How many are unprotected, every open position in the order of its id, then the rows that were set aside."""
+    shown = sorted(view.positions, key=lambda each: each.position.strategy_id)
+    blocks = [_summary(view, shown), *(_position(each, view) for each in shown)]
     if view.set_aside:
         blocks.append(set_aside_block(view))
     return "\n\n".join(blocks) + "\n"
 
 
-def _position(view: PositionView) -> str:
+def _summary(view: MonitorView, shown: Sequence[PositionView]) -> str:
+    blind = [each for each in shown if each.unprotected]
+    lines = [headline(view) if shown else "No open position."]
+    if blind:
+        lines.append(f"UNPROTECTED: {len(blind)} of {len(shown)}")
+        lines += [f"- #{each.position.strategy_id} {each.position.strategy_name}: {each.unprotected}" for each in blind]
+    if view.not_found:
+        lines.append(not_found_line(view))
+    return "\n".join(lines)
+
+
+def _position(view: PositionView, whole: MonitorView) -> str:
     position, plan = view.position, view.plan
     pnl = pnl_text(view.pnl, view.pnl_percent)
     state = f"{view.action.value}, {view.urgency.value}: {view.reason}"
@@ -56,6 +68,7 @@ def _position(view: PositionView) -> str:
         lines.append(indented(table(SHARE_HEADERS, [row for share in plan.shares for row in _share_rows(share)])))
     lines += ["  P&L if the market moved at this moment:", indented(shocks_table(plan))]
     lines += [f"  Has had its say, and is not in force any more: {told}" for told in plan.told]
+    lines += [f"  NOT READ: {problem}" for each, problem in whole.not_read if each == position.strategy_id]
     lines += [f"  Note: {note}" for note in _notes(view)]
     return "\n".join(lines)
 

@@ -129,6 +129,7 @@ def build_book(
             _check_account(row, rules.account)
             leg = _leg(row, instruments, today)
         except RowError as error:
+            error.strategy_id = row.strategy_id
             problems.append(error)
             lacking.add(row.strategy_id)
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from core.exits.explain_comparisons import State, compare
+from core.exits.explain_comparisons import compare
 from core.exits.explain_sighting import see
 from core.exits.greek_moment import pricing_moment
 from core.exits.order_plan import closing_side, limit_price, slice_quantity
@@ -18,6 +18,7 @@ from core.model.money import rupees_text, snap_down, snap_up
 from core.model.session_time import NS_PER_S
 from core.model.special_levels import TEN_THOUSAND
 from core.monitor_view import Plan, PlannedOrder, PlannedShare, RuleLine, Shocks
+from core.plan_standing import due_by_time, now_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,11 +55,12 @@ class PlanSources(NamedTuple):
 def plan_of(guard: PositionGuard, sources: PlanSources) -> Plan:
     booked, at_ns = guard.booked, sources.now.at_ns
     found = compare(see(guard, at_ns, around=sources.around(guard, at_ns)))
+    due = frozenset(verdict.rule for verdict in due_by_time(guard, sources.now))
     shares = _shares(guard, found, sources)
     price, underlying = _underlying(booked.position, sources)
     return Plan(
         legs=found.legs,
-        rules=tuple(_rule_line(each, booked, shares) for each in found.rules),
+        rules=tuple(_rule_line(each, booked, shares, now_text(each, due, sources.now)) for each in found.rules),
         payoff=payoff_of(booked.position),
         realised=booked.realised,
         underlying_price=price,
@@ -125,7 +127,9 @@ def quotes_of(booked: BookedPosition) -> dict[InstrumentKey, Quote | None]:
     return {slot.key: slot.quote for slot in booked.slots}
 
 
-def _rule_line(found: RuleCompared, booked: BookedPosition, shares: Mapping[Action, PlannedShare]) -> RuleLine:
+def _rule_line(
+    found: RuleCompared, booked: BookedPosition, shares: Mapping[Action, PlannedShare], now: str
+) -> RuleLine:
     line = found.threshold
     return RuleLine(
         rule=line.rule.value,
@@ -133,7 +137,7 @@ def _rule_line(found: RuleCompared, booked: BookedPosition, shares: Mapping[Acti
         pnl=line.pnl,
         price=one_leg_price(booked.position, line.pnl, is_loss=not line.is_above, realised=booked.realised),
         source="" if line.source is None else line.source.value,
-        now=found.why if found.state in {State.NOTHING, State.WAITING} else f"{found.state.value}, {found.why}",
+        now=now,
         state=found.state.value,
         note=line.note,
         action=line.action.value,

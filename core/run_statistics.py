@@ -31,6 +31,12 @@ def view_of(parts: Parts, started_ns: int) -> MonitorView:
     return _view(parts, started_ns, [guarded_view(guard) for guard in guards])
 
 
+def unseen_of(parts: Parts) -> frozenset[int]:
+    """The strategies of `--positions` that no read has brought, and of which no exit is under way or was finished."""
+    exiting = {running.strategy_id for running in parts.engine.unresolved}
+    return parts.keeper.unseen - exiting - {record.strategy_id for record in parts.engine.finished}
+
+
 def _plan_sources(parts: Parts) -> PlanSources:
     engine = parts.engine
 
@@ -62,15 +68,21 @@ async def view_in_steps(parts: Parts, started_ns: int) -> MonitorView:
 
 
 def _view(parts: Parts, started_ns: int, guarded: Sequence[PositionView]) -> MonitorView:
+    positions = (*guarded, *exiting_views(parts.engine), *_exited(parts))
+    shown = {each.position.strategy_id for each in positions}
+    # A position without one of its level rows is guarded all the same; without a trade row it is not, or not wholly.
+    not_read = [each for each in parts.keeper.set_aside if each.table != "trades" and each.strategy_id in shown]
     return MonitorView(
         mode=parts.mode,
         utc_ns=parts.clock.utc_ns(),
-        positions=(*guarded, *exiting_views(parts.engine), *_exited(parts)),
+        positions=positions,
         connection=connection_of(parts),
         statistics=_statistics(parts, started_ns),
-        set_aside=tuple(str(error) for error in parts.keeper.set_aside),
+        set_aside=tuple(str(error) for error in parts.keeper.set_aside if error not in not_read),
         finished=tuple(parts.engine.finished),
         alerts=tuple(parts.runner.alerts),
+        not_read=tuple((error.strategy_id, str(error)) for error in not_read if error.strategy_id is not None),
+        not_found=tuple(sorted(unseen_of(parts))),
         unwritten=tuple(f"{x.strategy_name} #{x.strategy_id}" for x in parts.engine.desk.unwritten.values()),
     )
 

@@ -6,20 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.exits.exit_lifecycle import ExitState
-from core.exits.profit_and_loss import days_to_expiry, pnl_percent
-from core.exits.rules import RuleFacts
-from core.exits.time_rules import TIME_RULES
+from core.exits.explain import NOTHING_FIRES
+from core.exits.explain_comparisons import State
+from core.exits.profit_and_loss import pnl_percent
 from core.model.exit_levels import Action, Urgency
-from core.model.session_time import ist_datetime
 from core.monitor_view import PositionView
+from core.plan_standing import AT_THE_NEXT_TICK, DUE_NOW, due_by_time, why_unprotected
 from core.position_plan import orders_of, plan_of, quotes_of
 
 if TYPE_CHECKING:
     from core.exits.engine import Engine
     from core.exits.position_guard import PositionGuard
-    from core.exits.rules import Verdict
     from core.exits.running_exit import RunningExit
-    from core.model.events import TimePassed
     from core.model.money import Paise
     from core.model.position import Position
     from core.model.signals import ExitRecord
@@ -44,27 +42,22 @@ def guarded_view(guard: PositionGuard) -> PositionView:
 def planned_view(guard: PositionGuard, sources: PlanSources) -> PositionView:
     """The same with its plan, the orders of a full exit, and what the calendar or the clock would close at once."""
     now, booked = sources.now, guard.booked
-    orders = orders_of(booked.position, quotes_of(booked), sources.ladder)
-    view = replace(guarded_view(guard), orders=orders, plan=plan_of(guard, sources))
-    due = _due_by_time(guard, now) if now.session_open is True else None
-    if due is None:
-        return view
-    return replace(view, action=due.action, urgency=due.urgency, reason=f"{due.reason}: closed at once by a start now")
-
-
-def _due_by_time(guard: PositionGuard, now: TimePassed) -> Verdict | None:
-    ist = ist_datetime(now.utc_ns)
-    position, today = guard.booked.position, ist.date()
-    opened = None if guard.levels.holding is None else position.opened_on
-    facts = RuleFacts(
-        guard.levels,
-        guard.peak,
-        days_to_expiry(position, today),
-        ist.time(),
-        now.is_trading_day,
-        None if opened is None else (today - opened).days,
-    )
-    return next((verdict for rule in TIME_RULES if (verdict := rule.check(facts)) is not None), None)
+    orders, plan = orders_of(booked.position, quotes_of(booked), sources.ladder), plan_of(guard, sources)
+    why = why_unprotected(guard, plan, now)
+    view = replace(guarded_view(guard), orders=orders, plan=plan, unprotected=why)
+    if now.session_open is True:
+        # The engine of a plan is stopped: what stands beyond its line, or is due, would long be under way.
+        due = next(iter(due_by_time(guard, now)), None)
+        fires = next(
+            (line for line in plan.rules if line.state == State.BREACHED and line.now == AT_THE_NEXT_TICK), None
+        )
+        if due is not None:
+            return replace(view, action=due.action, urgency=due.urgency, reason=f"{due.reason}: {DUE_NOW}")
+        if fires is not None:
+            return replace(view, reason=f"{fires.rule}, {fires.level}: {fires.now}")
+    if why and view.reason == NOTHING_FIRES:
+        return replace(view, urgency=Urgency.HIGH, reason=f"unprotected: {why}")
+    return view
 
 
 def exiting_views(engine: Engine) -> tuple[PositionView, ...]:

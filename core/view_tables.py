@@ -140,6 +140,23 @@ def statistics_line(statistics: Statistics) -> str:
     )
 
 
+def bad_rows_blocks(view: MonitorView) -> list[str]:
+    """What of the rows, and of the ids that were asked for, is not as it should be."""
+    blocks = []
+    if view.not_found:
+        blocks.append(not_found_line(view))
+    if view.not_read:
+        lines = "\n".join(f"- #{strategy_id}: {problem}" for strategy_id, problem in view.not_read)
+        blocks.append(f"NOT READ (guarded by its other levels, see --plan)\n{lines}")
+    if view.set_aside:
+        blocks.append(set_aside_block(view))
+    return blocks
+
+
+def not_found_line(view: MonitorView) -> str:
+    return f"NOT THERE: no open position of strategy {', '.join(map(str, view.not_found))}, which --positions names."
+
+
 def set_aside_block(view: MonitorView) -> str:
     return "SET ASIDE (not protected until mended)\n" + "\n".join(f"- {problem}" for problem in view.set_aside)
 
@@ -166,8 +183,7 @@ def overview(view: MonitorView, limit: int | None = None) -> str:
     ]
     if view.finished:
         blocks.append(exits_block(view))
-    if view.set_aside:
-        blocks.append(set_aside_block(view))
+    blocks += bad_rows_blocks(view)
     if view.alerts:
         blocks.append(alerts_block(view))
     return "\n\n".join(blocks) + "\n"
@@ -178,8 +194,7 @@ def closing_statistics(view: MonitorView) -> str:
     blocks = ["CLOSING STATISTICS\n" + table(("", ""), statistics_rows(view.statistics))]
     if view.finished:
         blocks.append(exits_block(view))
-    if view.set_aside:
-        blocks.append(set_aside_block(view))
+    blocks += bad_rows_blocks(view)
     unresolved = [each for each in view.positions if each.state in {"exiting", "halted"}]
     if unresolved:
         names = ", ".join(f"#{each.position.strategy_id} ({each.state})" for each in unresolved)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from core.model.money import Paise
     from core.model.signals import Signal
 
+WOULD_FIRE: Final = "would fire too"
 _PRICED: Final = frozenset(rule.rule for rule in PRICE_RULES)
 
 
@@ -150,7 +151,7 @@ def _state(line: Threshold, sighting: Sighting, hindrance: str, distance: int | 
         breach = next((each for each in sighting.breaches if each.rule is line.rule), None)
         if breach is not None and distance is not None and distance <= 0:
             waited_ms = (sighting.at_ns - breach.since_ns) // NS_PER_MS
-            what = "would fire too" if breach.waits_for is None else f"waits for {breach.waits_for.value}"
+            what = WOULD_FIRE if breach.waits_for is None else f"waits for {breach.waits_for.value}"
             return State.BREACHED, f"{what} ({waited_ms} ms)"
     elif not sighting.safe.is_session_open:
         return State.UNJUDGED, hindrance

@@ -57,13 +57,14 @@ class DecodeError(MonitorError):
 
 
 class RowError(MonitorError):
-    """One row of a table cannot be read. Names the row and the column."""
+    """One row of a table cannot be read. Names the row and the column. `strategy_id` is None where the row does not say."""
 
-    def __init__(self, table: str, row: object, problem: str) -> None:
+    def __init__(self, table: str, row: object, problem: str, strategy_id: int | None = None) -> None:
         super().__init__(f"{table} row {row}: {problem}")
         self.table = table
         self.row = row
         self.problem = problem
+        self.strategy_id = strategy_id
 
 
 class StoreError(MonitorError):

@@ -72,7 +72,7 @@ def read_level(row: Row) -> tuple[LevelRow, RowError | None]:
     is_level = level.value is not None and level.exit_type != "greek_trigger"
     if is_level and level.action is None and level.action_text:
         problem = f"action: expected what part to close, received {shown(level.action_text)}"
-        return level, RowError(LEVELS, level.level_id, problem)
+        return level, RowError(LEVELS, level.level_id, problem, level.strategy_id)
     return level, None
 
 
@@ -101,15 +101,17 @@ def snapshot_of(
             trade = read_trade(row)
             _refuse_twice(trade, good)
         except RowError as problem:
+            problem.strategy_id = _strategy_of(row)
             problems.append(problem)
-            damaged |= _strategy_of(row)
+            if problem.strategy_id is not None:
+                damaged.add(problem.strategy_id)
         else:
             good[trade.row_id] = trade
     kept_levels = _readable(levels, read_level, problems)
     problems += [problem for _, problem in kept_levels if problem is not None]
     return Snapshot(
         trades=tuple(good.values()),
-        strategies=tuple(_readable(strategies, read_strategy, problems)),
+        strategies=tuple(_readable(strategies, read_strategy, problems, "id")),
         risks=tuple(_readable(risks, read_risk, problems)),
         levels=tuple(level for level, _ in kept_levels),
         monitoring=tuple(_readable(monitoring, read_monitoring, problems)),
@@ -119,12 +121,15 @@ def snapshot_of(
     )
 
 
-def _readable(rows: Iterable[Row], read: Callable[[Row], _T], problems: list[RowError]) -> Sequence[_T]:
+def _readable(
+    rows: Iterable[Row], read: Callable[[Row], _T], problems: list[RowError], strategy_column: str = "strategy_id"
+) -> Sequence[_T]:
     kept = []
     for row in rows:
         try:
             kept.append(read(row))
         except RowError as problem:
+            problem.strategy_id = _strategy_of(row, strategy_column)
             problems.append(problem)
     return kept
 
@@ -134,11 +139,11 @@ def _refuse_twice(trade: TradeRow, good: dict[int, TradeRow]) -> None:
         raise RowError(TRADES, trade.row_id, "the key occurs twice; only the first row is watched")
 
 
-def _strategy_of(row: Row) -> set[int]:
+def _strategy_of(row: Row, column: str = "strategy_id") -> int | None:
     try:
-        return {required_integer(row, "strategy_id")}
+        return required_integer(row, column)
     except ValueError:
-        return set()
+        return None
 
 
 def _named(table: str, key: object, read: Callable[[], _T]) -> _T:

@@ -44,7 +44,7 @@ class Rig:
         self.health = StoreHealth(StoreState.LIVE)
         runner = SimpleNamespace(carry_out=self.alerts.extend, flush=self.nothing, alerts=self.alerts, alert_count=0)
         keeper = SimpleNamespace(
-            known={}, set_aside=(), is_reading=True, changes_seen=0, has_missing_due=lambda: self.missing_due,
+            known={}, set_aside=(), unseen=frozenset(), is_reading=True, changes_seen=0, has_missing_due=lambda: self.missing_due,
             read_or_keep=self.read,
         )  # fmt: skip
         self.parts = SimpleNamespace(

@@ -121,7 +121,7 @@ def test_a_plan_says_what_has_been_held_for_too_long():
     for most, is_due in ((5, True), (6, False)):
         one, guard, now = guarded(ExitLevels(stop=amount(9_000), holding=days(most)), 40, opened)
         view = planned_view(guard, sources(one, now))
-        assert view.reason.endswith("closed at once by a start now") is is_due
+        assert view.reason.endswith(": due now, would fire at the next tick") is is_due
         one.desk.stopping = False
         one.handle(replace(now, at_ns=2 * NS_PER_S))
         assert bool(one.unresolved) is is_due, "the engine does what the plan says"
