@@ -25,7 +25,7 @@ class RecordTroubles:
 
     def damaged(self, path: Path, problem: str) -> None:
         """The file goes on behind what could be read of it, or not at all."""
-        self._files[path] = f"{path} {problem}: what stands before that is used, what comes after it is lost"
+        self._files[path] = f"{path} {problem}: what stands before that is used"
 
     def line(self, path: Path, number: int) -> None:
         """`number` from 1."""
