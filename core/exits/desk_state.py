@@ -13,7 +13,7 @@ from core.model.commands import Alert, Command, Severity, WriteJournal
 from core.model.session_time import NS_PER_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import time
 
     from core.exits.desk_settings import DeskSettings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from core.model.journal_records import JournalRecord, LimitRecord
     from core.model.market import Quote
     from core.model.orders import TradeReport
-    from core.model.position import HoldingKey
+    from core.model.position import HoldingKey, Position
     from core.model.signals import ExitRecord, Mode
 
 
@@ -67,13 +67,15 @@ class DeskState:
 
     `strays` are live orders of exits that are over. `unposted` are orders of which we do not know yet when they went out.
     `ended_ns` says per holding when an own order on it last ended or filled, of exits that are over too. `limit_records` are
-    what the journal held of the limits over positions, until their judge takes them.
+    what the journal held of the limits over positions, until their judge takes them. `held` gives what no exit has closed yet
+    of every position that the rows say is open, those under way included.
     """
 
     settings: DeskSettings
     mode: Mode
     quote_of: Callable[[InstrumentKey], Quote | None]
     is_doubted: Callable[[InstrumentKey], bool]
+    held: Callable[[], Iterable[Position]] = tuple
     holdings: Holdings = field(init=False)
     exits: dict[str, RunningExit] = field(default_factory=dict)
     closed: deque[ClosedExit] = field(default_factory=deque)

@@ -59,7 +59,7 @@ class Engine:
         self.mode = mode
         self.counts = EngineCounts()
         self.finished: list[ExitRecord] = []
-        self.desk = DeskState(desk_settings, mode, self._quote_of, cache.is_doubted)
+        self.desk = DeskState(desk_settings, mode, self._quote_of, cache.is_doubted, self._held)
         self._watch = BrokerWatch(desk_settings)
         self._opened: dict[int, ev.PositionOpened] = {}
         self._exiting: dict[int, RunningExit] = {}
@@ -182,6 +182,10 @@ class Engine:
         slot = self.cache.slot_of(key)
         return None if slot is None or slot.quote is None or slot.quote.source is QuoteSource.CACHE else slot.quote
 
+    def _held(self) -> Iterable[Position]:
+        held = (self._closed.left_of(opened.position) for opened in self._opened.values())
+        return (position for position in held if position is not None)
+
     def _drain(self) -> tuple[Command, ...]:
         commands = tuple(self.desk.out)
         self.desk.out.clear()
@@ -205,9 +209,7 @@ class Engine:
             desk.say(self._watch.command)
 
     def _judge(self, touched: Sequence[Holder], quote: Quote) -> None:
-        signals: list[Signal] = []
-        for holder in touched:
-            signals.extend(holder.judge(quote))
+        signals = [signal for holder in touched for signal in holder.judge(quote)]
         exiting = len(self._exiting)
         self._fire_all(signals, quote.received_ns)
         if len(self._exiting) > exiting:
@@ -243,15 +245,14 @@ class Engine:
         if part is None:
             self._tell_only(signal, position, at_ns)
             return
-        position = part
         self.counts.signals += 1
         generation = self._generations.get(strategy_id, 0) + 1
         if self.mode is Mode.ALERT:
-            self._alert_only(signal, position, generation, at_ns)
+            self._alert_only(signal, part, generation, at_ns)
             return
         self._drop_guard(strategy_id)
         self._generations[strategy_id] = generation
-        running = exit_desk.start_exit(self.desk, signal, position, generation, at_ns, row_units)
+        running = exit_desk.start_exit(self.desk, signal, part, generation, at_ns, row_units)
         self._exiting[strategy_id] = running
 
     def _alert_only(self, signal: Signal, position: Position, generation: int, at_ns: int) -> None:
@@ -371,10 +372,9 @@ class Engine:
 
     def _on_operator(self, event: ev.OperatorExitRequested) -> None:
         guard = self.guards.get(event.strategy_id)
-        if guard is None:
-            return
-        signal = operator_signal(event.strategy_id, guard.booked.pnl, event.at_ns)
-        self._fire(signal, guard.booked.position, event.at_ns)
+        if guard is not None:
+            signal = operator_signal(event.strategy_id, guard.booked.pnl, event.at_ns)
+            self._fire(signal, guard.booked.position, event.at_ns)
 
     def _advance(self, at_ns: int) -> None:
         exit_desk.advance(self.desk, at_ns)

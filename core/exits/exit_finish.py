@@ -9,6 +9,7 @@ from core.exits.exit_lifecycle import EXIT_TRANSITIONS, ExitTrigger, LegState, L
 from core.exits.holdings import is_listed
 from core.exits.order_gate import reducible
 from core.exits.order_plan import closing_side
+from core.exits.reconcile import netting_with
 from core.model.commands import CloseRows, ReadTradeBook, RecordExit, Severity
 from core.model.exit_levels import Rule, Urgency
 from core.model.journal_records import ExitFinished, ExitStarted
@@ -42,17 +43,18 @@ def judge_leg(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int
         return
     net, model = held.report.net(holding), held.model(holding)
     open_at_broker = reducible(leg.side, net)
-    if open_at_broker:
+    against = [] if open_at_broker or leg.remaining <= 0 else netting_with(leg.leg, running.strategy_id, desk.held())
+    if open_at_broker or against:
         leg.flat_seen_ns = None
-    if running.signal.rule is Rule.CLOSED_OUTSIDE and open_at_broker:
+    if running.signal.rule is Rule.CLOSED_OUTSIDE and (open_at_broker or against):
         running.abandoned = True
     elif leg.remaining <= 0:
         expected = None if model is None else reducible(leg.side, model.best(leg.side))
         _judge_filled(desk, running, leg, open_at_broker, expected, at_ns)
+    elif against or (net and not open_at_broker):
+        _block(desk, running, leg, net, against)
     elif net == 0:
         _judge_empty(desk, leg, held.report)
-    elif open_at_broker == 0:
-        _block(desk, running, leg, net)
     elif leg.state is LegState.BLOCKED:
         leg.fire(LegTrigger.CLOSABLE)
     elif model is not None and reducible(leg.side, model.worst(leg.side)) == 0:
@@ -96,16 +98,19 @@ def _judge_empty(desk: DeskState, leg: RunningLeg, report: PositionReport) -> No
         desk.positions_wanted = True
 
 
-def _block(desk: DeskState, running: RunningExit, leg: RunningLeg, net: int) -> None:
+def _block(desk: DeskState, running: RunningExit, leg: RunningLeg, net: int, against: Sequence[Position]) -> None:
+    """An order would open something: what others of ours hold against the leg may be all that hides it in the account's net."""
     if leg.state is LegState.OPEN:
         leg.fire(LegTrigger.NOT_CLOSABLE)
     desk.positions_wanted = True
-    desk.alert(
-        running,
-        Severity.PAGE,
-        f"{leg.leg.instrument.symbol} not closable",
-        f"{leg.remaining} units to {leg.side.value}, but the broker's net is {net}: the order would add to it; close it by hand",
-    )
+    symbol = leg.leg.instrument.symbol
+    text = f"{leg.remaining} units to {leg.side.value}, but the broker's net is {net}: the order would add to it; "
+    if against:
+        names = ", ".join(f"{other.strategy_name} ({other.strategy_id})" for other in against)
+        text += f"{names} holds the opposite, so nobody can tell whose units are left: settle both by hand and close their rows"
+    else:
+        text += "close it by hand"
+    desk.alert(running, Severity.PAGE, f"{symbol} not closable", text)
 
 
 def _wait_for_agreement(desk: DeskState, running: RunningExit, leg: RunningLeg, what: str, at_ns: int) -> None:

@@ -11,6 +11,8 @@ from core.exits.order_plan import closing_side
 from core.model.session_time import IST, NS_PER_S, ist_datetime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from core.exits.desk_settings import DeskSettings
     from core.model.position import HoldingKey, Leg, Position, PositionReport
 
@@ -75,6 +77,16 @@ def netted_holdings(positions: list[Position]) -> frozenset[HoldingKey]:
             if signs.setdefault(leg.holding, leg.units > 0) is not (leg.units > 0):
                 netted.add(leg.holding)
     return frozenset(netted)
+
+
+def netting_with(leg: Leg, strategy_id: int, positions: Iterable[Position]) -> list[Position]:
+    """Other strategies that hold the opposite of the leg's contract: a small net then does not say that the leg is gone."""
+    return [
+        other
+        for other in positions
+        if other.strategy_id != strategy_id
+        and any(held.holding == leg.holding and held.units * leg.units < 0 for held in other.legs)
+    ]
 
 
 def shortfalls(positions: list[Position], report: PositionReport) -> tuple[Shortfall, ...]:
