@@ -75,19 +75,21 @@ class HouseKeeping:
                 await parts.keeper.read_or_keep()
 
     def take_limit_reset(self) -> None:
-        """Let limits go on that an operator wants to go on, and answer him. A plan changes nothing."""
+        """Let limits go on that operators want to go on, and answer each of them. A plan changes nothing."""
         folder = self._parts.settings.state_dir
-        if self._parts.options.plan or not limit_requests.waits(folder):
+        if self._parts.options.plan:
             return
-        try:
-            self._answer_reset(folder, limit_requests.read_request(folder))
-            self._has_reset_failed = False
-        except OSError as error:
-            if not self._has_reset_failed:
-                self._has_reset_failed = True
-                _log.warning("%s cannot be read or answered: %s", folder / limit_requests.REQUEST_NAME, error)
+        failed: tuple[Path, OSError] | None = None
+        for path in limit_requests.waiting(folder):
+            try:
+                self._answer_reset(path, limit_requests.read_request(path))
+            except OSError as error:
+                failed = path, error
+        if failed is not None and not self._has_reset_failed:
+            _log.warning("%s cannot be read or answered: %s", *failed)
+        self._has_reset_failed = failed is not None
 
-    def _answer_reset(self, folder: Path, request: ResetRequest | None) -> None:
+    def _answer_reset(self, path: Path, request: ResetRequest | None) -> None:
         limits = limits_among(self._parts.engine.judges)
         said: Sequence[str] = ()
         if request is None:
@@ -101,7 +103,7 @@ class HouseKeeping:
                 said = (limit_requests.nothing_text(request, limited),)
         is_refused = said[0].startswith(limit_requests.REFUSED)
         _log.log(logging.WARNING if is_refused else logging.INFO, "limits: %s", "; ".join(said))
-        limit_requests.answer(folder, said)
+        limit_requests.answer(path, said)
 
     def _look_after_feed(self) -> None:
         parts = self._parts

@@ -1,12 +1,15 @@
-"""An operator's wish to let limits go on that have fired: a file in the state directory, and the monitor's answer beside it.
+"""Operators' wishes to let limits go on that have fired: a file each in the state directory, and the monitor's answer beside it.
 
-A file and not a signal or a socket: it works while the monitor runs, and it waits for the next start when it does not.
+A file and not a signal or a socket: it works while the monitor runs, and it waits for the next start when it does not. Each wish
+has a name of its own: a second operator neither replaces what a first one has asked for, nor takes his answer away.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-REQUEST_NAME: Final = "reset_limits.json"
-ANSWER_NAME: Final = "reset_limits.answer.json"
+REQUESTS: Final = "reset_limits*.json"
+ANSWERS: Final = "reset_limits*.answer"
 REFUSED: Final = "refused: "
 """How the answer begins to a wish that names what is not there."""
+_OLD_S: Final = 3_600
 _MAX_BYTES: Final = 65_536
 
 
@@ -40,23 +44,26 @@ def nothing_text(request: ResetRequest, limited: Iterable[tuple[Scope, str]]) ->
     return f"{REFUSED}there is no limit on {request.scope.value} {request.name}; there are: {listed}"
 
 
-def ask(folder: Path, request: ResetRequest) -> None:
-    """Put the wish where the monitor finds it, in place of one before. Raises OSError."""
+def ask(folder: Path, request: ResetRequest) -> Path:
+    """Put the wish where the monitor finds it, beside those that wait already. Returns its file. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ANSWER_NAME).unlink(missing_ok=True)
-    _write(
-        folder / REQUEST_NAME, {"scope": None if request.scope is None else request.scope.value, "name": request.name}
-    )
+    for path in folder.glob(ANSWERS):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _OLD_S:  # Nobody waits for it any more.
+                path.unlink()
+    path = folder / REQUESTS.replace("*", f".{time.time_ns():020d}-{os.getpid()}")
+    _write(path, {"scope": None if request.scope is None else request.scope.value, "name": request.name})
+    return path
 
 
-def waits(folder: Path) -> bool:
-    """Whether a wish waits. Cheap: a look at the folder."""
-    return (folder / REQUEST_NAME).exists()
+def waiting(folder: Path) -> list[Path]:
+    """The wishes that wait, the oldest first. Cheap: a look at the folder."""
+    return sorted(folder.glob(REQUESTS))
 
 
-def read_request(folder: Path) -> ResetRequest | None:
-    """The wish that waits, None when it is no wish that this build understands. Raises OSError."""
-    wish = _read(folder / REQUEST_NAME)
+def read_request(request: Path) -> ResetRequest | None:
+    """A wish that waits, None when it is no wish that this build understands. Raises OSError."""
+    wish = _read(request)
     if not isinstance(wish, dict) or not isinstance(wish.get("name"), str):
         return None
     scope = wish.get("scope")
@@ -65,20 +72,24 @@ def read_request(folder: Path) -> ResetRequest | None:
     return ResetRequest(None if scope is None else Scope(scope), wish["name"])
 
 
-def answer(folder: Path, texts: Sequence[str]) -> None:
+def answer(request: Path, texts: Sequence[str]) -> None:
     """Say what was done, then take the wish away: whoever waits for that finds the answer. Raises OSError."""
-    _write(folder / ANSWER_NAME, list(texts))
-    (folder / REQUEST_NAME).unlink(missing_ok=True)
+    _write(_answer_of(request), list(texts))
+    request.unlink(missing_ok=True)
 
 
-def take_answer(folder: Path) -> tuple[str, ...] | None:
-    """What the monitor said; None when there is no answer. Raises OSError."""
-    path = folder / ANSWER_NAME
+def take_answer(request: Path) -> tuple[str, ...] | None:
+    """What the monitor said to the wish; None when there is no answer. Raises OSError."""
+    path = _answer_of(request)
     if not path.exists():
         return None
     said = _read(path)
     path.unlink(missing_ok=True)
     return tuple(str(text) for text in said) if isinstance(said, list) else ()
+
+
+def _answer_of(request: Path) -> Path:
+    return request.with_suffix(".answer")
 
 
 def _read(path: Path) -> object:

@@ -8,7 +8,7 @@ underlying (NIFTY), and needs its scope. The daily loss of what is reset counts 
 open is compared with its limit as before, and fires again while it is beyond it.
 
 A running monitor answers within a second or two, and what it has reset is printed. When none runs on this STATE_DIR the request
-waits there for the next start. Exit code: 0 asked for, 2 wrong options or settings, or a name
+waits there for the next start, beside those of others. Exit code: 0 asked for, 2 wrong options or settings, or a name
 that has no limit, 4 the folder cannot be written to.
 """
 
@@ -26,7 +26,7 @@ if str(ROOT) not in sys.path:  # Run as a file, Python looks for modules in this
     sys.path.insert(0, str(ROOT))
 
 from core.exit_codes import ExitCode
-from core.limit_requests import REFUSED, ResetRequest, ask, take_answer, waits
+from core.limit_requests import REFUSED, ResetRequest, ask, take_answer
 from core.model.errors import ConfigurationError
 from core.model.special_levels import Scope
 from core.settings import ENV_FILE, load_settings
@@ -56,14 +56,14 @@ def request_of(arguments: Sequence[str]) -> ResetRequest:
     return ResetRequest(scope, name)
 
 
-def wait_for_answer(folder: Path, seconds: float) -> tuple[str, ...] | None:
+def wait_for_answer(request: Path, seconds: float) -> tuple[str, ...] | None:
     """What a running monitor says; None when none has taken the request."""
     until = time.monotonic() + seconds
-    while waits(folder):
+    while request.exists():
         if time.monotonic() >= until:
             return None
         time.sleep(_LOOK_S)
-    return take_answer(folder) or ()
+    return take_answer(request) or ()
 
 
 def main(arguments: Sequence[str]) -> ExitCode:
@@ -74,8 +74,7 @@ def main(arguments: Sequence[str]) -> ExitCode:
         print(error.problem, error.remedy, sep="\n", file=sys.stderr)
         return ExitCode.BAD_OPTIONS
     try:
-        ask(folder, request)
-        said = wait_for_answer(folder, WAIT_S)
+        said = wait_for_answer(ask(folder, request), WAIT_S)
     except OSError as error:
         print(f"{folder} cannot be used ({error.strerror}).\nRun this as the monitor's user.", file=sys.stderr)
         return ExitCode.REFUSED

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.limit_requests import REQUEST_NAME
+from core.limit_requests import waiting
 from core.monitor import run
 from core.options import parse
 from data_scripts import reset_limits
@@ -157,8 +157,7 @@ async def test_a_request_that_nobody_takes_waits_for_the_next_start(exchange, tm
     monkeypatch.setattr(reset_limits, "WAIT_S", 0.2)
     assert await asyncio.to_thread(reset_limits.main, []) == 0
     assert "the next start takes the request before anything else" in capsys.readouterr().out
-    request = tmp_path / "state" / REQUEST_NAME
-    assert request.exists()
+    (request,) = waiting(tmp_path / "state")
     settings = settings_for(exchange, tmp_path)
     assert await run(parse(["--plan"]), settings, lambda _: None) == 0
     assert request.exists(), "a plan changes nothing"

@@ -1,7 +1,8 @@
 """An operator's wish to reset limits, and its answer, in the state directory."""
 
-import json
 import logging
+import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from core.exits.engine import Engine
 from core.exits.guard_settings import GuardSettings
 from core.exits.judges import RuleSetup
 from core.house_keeping import HouseKeeping
-from core.limit_requests import ANSWER_NAME, REQUEST_NAME, ResetRequest, answer, ask, read_request, take_answer, waits
+from core.limit_requests import ResetRequest, answer, ask, read_request, take_answer, waiting
 from core.model import events as ev
 from core.model.exit_levels import ExitLevels
 from core.model.journal_records import LimitTripped
@@ -30,51 +31,67 @@ WISHES = [ResetRequest(), ResetRequest(Scope.PORTFOLIO), ResetRequest(Scope.UNDE
 @pytest.mark.parametrize("wish", WISHES)
 def test_a_wish_comes_across_and_is_answered(tmp_path, wish):
     folder = tmp_path / "new"
-    ask(folder, wish)
-    assert waits(folder)
-    assert read_request(folder) == wish
-    answer(folder, ["done", "₹0.00"])
-    assert not waits(folder)
-    assert take_answer(folder) == ("done", "₹0.00")
-    assert take_answer(folder) is None
+    asked = ask(folder, wish)
+    assert waiting(folder) == [asked]
+    assert read_request(asked) == wish
+    answer(asked, ["done", "₹0.00"])
+    assert waiting(folder) == []
+    assert take_answer(asked) == ("done", "₹0.00")
+    assert take_answer(asked) is None
     assert list(folder.iterdir()) == []
 
 
 def test_both_files_are_their_owners_only(tmp_path):
+    asked = ask(tmp_path, ResetRequest())
+    assert asked.stat().st_mode & 0o777 == 0o600
+    answer(asked, [])
+    (said,) = tmp_path.iterdir()
+    assert said.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_wish_replaces_neither_the_first_nor_its_answer(tmp_path):
+    asked = [ask(tmp_path, wish) for wish in WISHES]
+    assert waiting(tmp_path) == asked
+    assert [read_request(each) for each in asked] == WISHES
+    answer(asked[0], ["first"])
+    assert waiting(tmp_path) == asked[1:]
+    answer(asked[1], ["second"])
+    later = ask(tmp_path, WISHES[0])
+    assert (take_answer(asked[0]), take_answer(asked[1])) == (("first",), ("second",))
+    assert waiting(tmp_path) == [asked[2], later]
+
+
+def test_an_answer_that_nobody_has_fetched_goes_after_an_hour(tmp_path):
+    old, young = tmp_path / "reset_limits.1.answer", tmp_path / "reset_limits.2.answer"
+    for path, age_s in ((old, 3_660), (young, 3_540)):
+        path.write_text("[]")
+        os.utime(path, (time.time() - age_s,) * 2)
     ask(tmp_path, ResetRequest())
-    assert (tmp_path / REQUEST_NAME).stat().st_mode & 0o777 == 0o600
-    answer(tmp_path, [])
-    assert (tmp_path / ANSWER_NAME).stat().st_mode & 0o777 == 0o600
-
-
-def test_a_new_wish_replaces_the_one_before_and_its_answer(tmp_path):
-    ask(tmp_path, WISHES[1])
-    answer(tmp_path, ["old"])
-    ask(tmp_path, WISHES[1])
-    ask(tmp_path, WISHES[2])
-    assert read_request(tmp_path) == WISHES[2]
-    assert take_answer(tmp_path) is None
+    assert not old.exists()
+    assert young.exists()
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"scope": "world", "name": ""}', '{"scope": null}', '{"scope": 5, "name": ""}']
 )
 def test_what_is_no_wish_is_none(tmp_path, text):
-    (tmp_path / REQUEST_NAME).write_text(text)
-    assert read_request(tmp_path) is None
+    request = tmp_path / "reset_limits.1.json"
+    request.write_text(text)
+    assert read_request(request) is None
 
 
 def test_no_other_file_is_read_through_a_link(tmp_path):
     (tmp_path / "secret").write_text('{"scope": null, "name": ""}')
-    (tmp_path / REQUEST_NAME).symlink_to(tmp_path / "secret")
+    link = tmp_path / "reset_limits.1.json"
+    link.symlink_to(tmp_path / "secret")
     with pytest.raises(OSError, match="symbolic links"):
-        read_request(tmp_path)
+        read_request(link)
 
 
 @pytest.mark.parametrize("text", ["{}", "x"])
 def test_an_answer_that_is_none_says_nothing(tmp_path, text):
-    (tmp_path / ANSWER_NAME).write_text(text)
-    assert take_answer(tmp_path) == ()
+    (tmp_path / "reset_limits.1.answer").write_text(text)
+    assert take_answer(tmp_path / "reset_limits.1.json") == ()
 
 
 class TestMonitor:
@@ -90,10 +107,10 @@ class TestMonitor:
         house, engine = self.house(tmp_path, ScopeLimit(Scope.PORTFOLIO, max_loss=100))
         house.take_limit_reset()
         assert list(tmp_path.iterdir()) == [], "nobody has asked"
-        ask(tmp_path, ResetRequest(Scope.PORTFOLIO))
+        asked = ask(tmp_path, ResetRequest(Scope.PORTFOLIO))
         house.take_limit_reset()
-        assert not waits(tmp_path)
-        (text,) = take_answer(tmp_path)
+        assert waiting(tmp_path) == []
+        (text,) = take_answer(asked)
         assert text.startswith("portfolio: loss limit had fired at 20 Nov 12:00:00 IST")
         commands = engine.handle(ev.StopRequested(0))
         assert len(commands) == 2, "written down, and told"
@@ -112,9 +129,21 @@ class TestMonitor:
     )
     def test_it_answers_also_when_there_is_nothing_to_do(self, tmp_path, limits, text, said):
         house, _ = self.house(tmp_path, *limits)
-        (tmp_path / REQUEST_NAME).write_text(text)
+        request = tmp_path / "reset_limits.1.json"
+        request.write_text(text)
         house.take_limit_reset()
-        assert take_answer(tmp_path) == (said,)
+        assert take_answer(request) == (said,)
+
+    def test_two_operators_are_both_answered_and_a_wish_that_cannot_be_read_holds_up_nobody(self, tmp_path, caplog):
+        house, _ = self.house(tmp_path, ScopeLimit(Scope.PORTFOLIO, max_loss=100))
+        (tmp_path / "reset_limits.0.json").symlink_to(tmp_path / "nothing")
+        first = ask(tmp_path, ResetRequest(Scope.ACCOUNT))
+        second = ask(tmp_path, ResetRequest(Scope.PORTFOLIO))
+        house.take_limit_reset()
+        assert take_answer(first) == ("no limit has fired there: there is nothing to reset",)
+        assert take_answer(second)[0].startswith("portfolio: loss limit had fired")
+        (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert "reset_limits.0.json cannot be read or answered" in warning.getMessage()
 
     @pytest.mark.parametrize(
         ("wish", "said"),
@@ -146,13 +175,13 @@ class TestMonitor:
 
     def test_a_plan_leaves_the_wish_where_it_is(self, tmp_path):
         house, _ = self.house(tmp_path, options=("--plan",))
-        ask(tmp_path, ResetRequest())
+        asked = ask(tmp_path, ResetRequest())
         house.take_limit_reset()
-        assert waits(tmp_path)
+        assert waiting(tmp_path) == [asked]
 
     def test_a_folder_that_cannot_be_used_is_told_once_until_it_can(self, tmp_path, monkeypatch, caplog):
         house, _ = self.house(tmp_path)
-        ask(tmp_path, ResetRequest())
+        asked = ask(tmp_path, ResetRequest())
         with monkeypatch.context() as broken:
             broken.setattr(limit_requests, "answer", lambda *_: (_ for _ in ()).throw(OSError(28, "no space")))
             house.take_limit_reset()
@@ -161,4 +190,4 @@ class TestMonitor:
         assert len(told) == 1
         assert "no space" in told[0].getMessage()
         house.take_limit_reset()
-        assert json.loads((tmp_path / ANSWER_NAME).read_text()) != []
+        assert take_answer(asked)
