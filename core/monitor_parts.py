@@ -146,7 +146,7 @@ def build_parts(
     price_cache = PriceCache() if recording is None else recording.price_cache
     cache = PositionCacheManager()
     new_engine = Engine if recording is None else recording.engine
-    rules = RuleSetup(scope_limits(settings), OWN_RULES)
+    rules = RuleSetup(scope_limits(settings), OWN_RULES, clock.monotonic_ns)
     engine = new_engine(cache, guard_settings(settings), desk_settings(settings), mode, rules)
     calendar = AlwaysOpen() if settings.market_hours is MarketHours.ALWAYS else _calendar(settings)
 

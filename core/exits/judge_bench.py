@@ -33,7 +33,7 @@ def bench(
     judges: tuple[Judge, ...] = (
         underlyings,
         GreekDesk(settings, underlyings),
-        OwnRules(rules.own_rules, desk.say),
+        OwnRules(rules.own_rules, desk.say, rules.stopwatch),
     )
     if not rules.limits:
         return judges

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from core.exits.position_guard import PositionGuard
@@ -64,7 +64,11 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RuleSetup:
-    """What the operator has set up beside the positions' levels. `own_rules`: by the names that levels use."""
+    """What the operator has set up beside the positions' levels. `own_rules`: by the names that levels use.
+
+    `stopwatch` (monotonic ns) is the one clock in the decisions: it tells nothing but how long an own rule took. None: not timed.
+    """
 
     limits: tuple[ScopeLimit, ...] = ()
     own_rules: Mapping[str, OwnRule] = field(default_factory=dict)
+    stopwatch: Callable[[], int] | None = None

@@ -1,6 +1,6 @@
 """A user's own rules, each in a cage: whatever goes wrong in one is named, and stops nothing but that rule.
 
-This is the one place in the decisions that catches every exception: the code inside is not ours.
+This is the one place in the decisions that catches every exception, and that looks at a stopwatch: the code inside is not ours.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from core.exits.profit_and_loss import pnl_percent
 from core.model.commands import Alert, Severity
 from core.model.exit_levels import FULL_EXITS, Action, Rule
 from core.model.own_rule import PositionFacts, Wish
+from core.model.session_time import NS_PER_MS
 from core.model.signals import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from core.exits.judges import Moment
     from core.exits.position_guard import PositionGuard
@@ -26,15 +27,26 @@ if TYPE_CHECKING:
 
 
 ASKED_PER_BEAT: Final = 256
+SLOW_NS: Final = 20 * NS_PER_MS
+"""All rules of one beat may take so long: every price waits meanwhile. Whoever takes longer alone is named."""
+TOO_SLOW_NS: Final = 200 * NS_PER_MS
 
 
 class OwnRules:
-    """A judge. `say` takes alerts; a rule that has failed for a position rests there until its rows or levels change."""
+    """A judge. `say` takes alerts; a rule that has failed for a position rests there until its rows or levels change.
 
-    def __init__(self, rules: Mapping[str, OwnRule], say: Callable[[Command], None]) -> None:
+    So does one that is too slow, what it wanted is done nevertheless. Not the first time: the machine may have stood still.
+    """
+
+    def __init__(
+        self, rules: Mapping[str, OwnRule], say: Callable[[Command], None], stopwatch: Callable[[], int] | None = None
+    ) -> None:
         self.news: set[int] = set()
         self._rules = rules
         self._say = say
+        self._stopwatch = stopwatch or (lambda: 0)
+        self._slow: set[str] = set()
+        self._too_slow: set[str] = set()
         self._asked: dict[int, tuple[PositionGuard, list[OwnRule]]] = {}
         self._told: dict[tuple[int, str], Wish] = {}
         self._resting: dict[int, dict[str, str]] = {}
@@ -62,29 +74,52 @@ class OwnRules:
         pass
 
     def on_time(self, moment: Moment) -> Iterable[Signal]:
-        signals = []
+        signals: list[Signal] = []
+        began_ns = self._stopwatch()
         for guard, rules in self._next():
             facts = _facts(guard, moment)
             if facts is None:
                 continue
             for rule in tuple(rules):
-                wish = self._wish(rule, facts)
-                if wish is None:
-                    continue
-                if isinstance(wish, str):
-                    rules.remove(rule)
-                    self._resting.setdefault(facts.position.strategy_id, {})[rule.name] = wish
-                    self._tell_failed(rule, facts, wish)
-                elif self._is_new(rule, facts, wish):
-                    signals.append(_signal(rule, facts, wish, moment.at_ns))
+                signals += self._ask(rule, rules, facts, moment.at_ns)
+            if self._stopwatch() - began_ns > SLOW_NS:
+                break
         return signals
 
-    def _next(self) -> list[tuple[PositionGuard, list[OwnRule]]]:
+    def _ask(self, rule: OwnRule, rules: list[OwnRule], facts: PositionFacts, at_ns: int) -> Iterator[Signal]:
+        began_ns = self._stopwatch()
+        wish = self._wish(rule, facts)
+        problem = self._slowness(rule, facts, self._stopwatch() - began_ns)
+        if isinstance(wish, str):
+            problem = wish
+        elif wish is not None and self._is_new(rule, facts, wish):
+            yield _signal(rule, facts, wish, at_ns)
+        if problem is not None:
+            rules.remove(rule)
+            self._resting.setdefault(facts.position.strategy_id, {})[rule.name] = problem
+            self._tell_failed(rule, facts, problem)
+
+    def _slowness(self, rule: OwnRule, facts: PositionFacts, lasted_ns: int) -> str | None:
+        """Name a rule that is slow, once. Gives what is wrong when it is too slow for the second time in a row."""
+        took = f"expected an answer within {SLOW_NS // NS_PER_MS} ms, it took {lasted_ns // NS_PER_MS} ms"
+        if lasted_ns > SLOW_NS and rule.name not in self._slow:
+            self._slow.add(rule.name)
+            name = f"{facts.position.strategy_name} ({facts.position.strategy_id})"
+            text = f"{took} for {name}: every price and exit waits meanwhile; make it faster"
+            self._say(Alert(Severity.WARNING, f"own rule {rule.name} is slow", text))
+        if lasted_ns <= TOO_SLOW_NS:
+            self._too_slow.discard(rule.name)
+            return None
+        is_again = rule.name in self._too_slow
+        self._too_slow.add(rule.name)
+        return took if is_again else None
+
+    def _next(self) -> Iterator[tuple[PositionGuard, list[OwnRule]]]:
         """Whose turn it is: a few hundred a beat, so that many positions do not stall the ticks of one."""
         ids = list(self._asked)
         start = self._from if self._from < len(ids) else 0
-        self._from = start + ASKED_PER_BEAT
-        return [self._asked[strategy_id] for strategy_id in ids[start : start + ASKED_PER_BEAT]]
+        for self._from, strategy_id in enumerate(ids[start : start + ASKED_PER_BEAT], start + 1):
+            yield self._asked[strategy_id]
 
     def remember(self, strategy_id: int, memory: PositionMemory) -> PositionMemory:  # noqa: ARG002  the judges' door
         return memory
@@ -97,7 +132,9 @@ class OwnRules:
         """What the rule wants; a text when it failed."""
         try:
             wish: object = rule.judge(facts)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  the cage: somebody else's code must not end the protection
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  the cage: somebody else's code must not end the protection
             return f"{type(error).__name__}: {error}"
         if wish is not None and not (isinstance(wish, Wish) and isinstance(wish.action, Action)):
             return f"expected a Wish with an Action, or None, received {wish!r:.80}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from core.exits.judges import RuleSetup
-from core.exits.own_rules import ASKED_PER_BEAT
+from core.exits.own_rules import ASKED_PER_BEAT, SLOW_NS, TOO_SLOW_NS
 from core.model import events as ev
 from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, Urgency
 from core.model.own_rule import Wish
@@ -107,6 +107,7 @@ def test_a_share_that_cannot_be_split_is_told_once(rig, mine):
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
         (KeyError("gap"), "KeyError: 'gap'"),
         (SystemExit(3), "SystemExit: 3"),
+        (GeneratorExit("x"), "GeneratorExit: x"),
         (Action.CLOSE_POSITION, "expected a Wish with an Action, or None, received <Action.CLOSE_POSITION"),
         (Wish("CLOSE", "x"), "expected a Wish with an Action, or None, received Wish(action='CLOSE'"),
         (True, "expected a Wish with an Action, or None, received True"),
@@ -169,3 +170,82 @@ def test_it_is_not_asked_when_nothing_could_be_done(mine, other, trouble):
         rig.tell(ev.PositionGone(1, rig.now))
     rig.wait(0.25)
     assert mine.asked == other.asked == []
+
+
+def test_a_person_can_still_stop_the_program_inside_a_rule(rig, mine):
+    mine.answer = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        rig.wait(0.25)
+
+
+@dataclass
+class Slow(Scripted):
+    """Takes `lasts_ns` of the stopwatch for every answer."""
+
+    lasts_ns: int = 0
+    stopwatch_ns: int = 0
+
+    def judge(self, facts):
+        self.stopwatch_ns += self.lasts_ns
+        return super().judge(facts)
+
+    def rig(self, *held, other=None) -> Rig:
+        own = {"mine": self, "other": other or Scripted("other")}
+        made = Rig(rules=RuleSetup(own_rules=own, stopwatch=lambda: self.stopwatch_ns))
+        made.open(*(held or (LONG,)), levels=LEVELS)
+        return made
+
+
+def test_a_rule_that_is_slow_is_named_once_and_asked_again():
+    mine = Slow(lasts_ns=SLOW_NS)
+    rig = mine.rig()
+    rig.wait(0.25)
+    assert rig.alerts == []
+    mine.lasts_ns += 1_000_000
+    rig.wait(0.25)
+    mine.lasts_ns = TOO_SLOW_NS
+    rig.wait(0.25)
+    rig.wait(0.25)
+    (alert,) = rig.alerts
+    assert alert.subject == "own rule mine is slow"
+    assert alert.text.startswith("expected an answer within 20 ms, it took 21 ms for S1 (1): ")
+    assert len(mine.asked) == 4
+
+
+def test_a_rule_that_is_too_slow_twice_in_a_row_rests_for_the_position_and_the_others_go_on():
+    other = Scripted("other")
+    mine = Slow(lasts_ns=TOO_SLOW_NS + 1)
+    rig = mine.rig(other=other)
+    rig.wait(0.25)
+    assert rig.subjects() == ["own rule mine is slow"]
+    mine.lasts_ns = 0
+    rig.wait(0.25)
+    mine.lasts_ns = TOO_SLOW_NS + 1
+    rig.wait(0.25)
+    assert len(rig.alerts) == 1, "it was fast in between: the machine may have stood still"
+    rig.wait(0.25)
+    assert rig.subjects() == ["own rule mine is slow", "own rule mine of S1 (1)"]
+    assert "rests for this position: expected an answer within 20 ms, it took 200 ms" in rig.alerts[1].text
+    rig.wait(0.25)
+    assert (len(mine.asked), len(other.asked)) == (4, 5)
+
+
+def test_what_a_rule_wants_that_is_too_slow_is_done():
+    mine = Slow(lasts_ns=TOO_SLOW_NS + 1)
+    rig = mine.rig()
+    rig.wait(0.25)
+    mine.answer = Wish(Action.CLOSE_POSITION, "late, but heard")
+    rig.wait(0.25)
+    assert rig.running().signal.reason == "own rule mine: late, but heard"
+
+
+def test_prices_come_between_slow_answers_of_many_positions():
+    mine = Slow(lasts_ns=SLOW_NS // 2)
+    held = [position(number, leg(number, 500 + number, 75)) for number in range(1, 8)]
+    rig = mine.rig(*held)
+    turns = []
+    for _ in range(3):
+        mine.asked.clear()
+        rig.wait(0.25)
+        turns.append([facts.position.strategy_id for facts in mine.asked])
+    assert turns == [[1, 2, 3], [4, 5, 6], [7]]
