@@ -69,6 +69,8 @@ class ExitJournal:
         self._clock = clock or SystemClock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="exit-journal")
         self.generations: Mapping[int, int] = {}
+        self.saved_ns: dict[str, int] = {}
+        """When each memory was written (UTC), by position tag, as of `load_memories`."""
 
     async def open(self) -> tuple[JournalRecord, ...]:
         """Records to replay, oldest first: every exit not yet settled, and the settled ones of the last seven days.
@@ -118,9 +120,10 @@ class ExitJournal:
         peaks = self._file.load_peaks(self._mode)
         found = {tag: PositionMemory(peak=peak) for tag, peak in peaks.items()}
         since_ns = self._clock.utc_ns() - REMEMBERED_NS
-        for tag, text in self._file.load_memories(self._mode, since_ns).items():
+        for tag, text, utc_ns in self._file.load_memories(self._mode, since_ns):
             try:
                 found[tag] = decode_memory(text)
+                self.saved_ns[tag] = utc_ns
             except DecodeError as error:
                 _log.warning("what was remembered of %s is not readable, its peak starts anew: %s", tag, error)
         return found

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 from core import limit_requests
 from core.exits.scope_limits import limits_among
 from core.feed_news import FeedNews
+from core.memory_keeper import lost_days
 from core.model.commands import Alert, Severity
 from core.model.instrument import Segment
 from core.model.session_time import NS_PER_S
+from core.model.signals import Mode
 from core.run_statistics import view_in_steps
 from core.stores.base import StoreState
 
@@ -104,6 +106,15 @@ class HouseKeeping:
         is_refused = said[0].startswith(limit_requests.REFUSED)
         _log.log(logging.WARNING if is_refused else logging.INFO, "limits: %s", "; ".join(said))
         limit_requests.answer(path, said)
+
+    def count_lost_days(self) -> None:
+        """At the start: what rows that were edited, or went, while no monitor ran have brought today is not known."""
+        parts, limits = self._parts, limits_among(self._parts.engine.judges)
+        if limits is None or parts.mode is not Mode.LIVE or parts.options.plan:
+            return
+        positions = {each: booked.position for each, booked in parts.keeper.known.items()}
+        for lost in lost_days(parts.memory.known, parts.journal.saved_ns, positions):
+            limits.lose_day(*lost)
 
     def _look_after_feed(self) -> None:
         parts = self._parts

@@ -102,13 +102,13 @@ class JournalFile:
             connection.executemany("INSERT OR REPLACE INTO memories VALUES (?,?,?,?)", rows)
             connection.execute("COMMIT")
 
-    def load_memories(self, mode: Mode, since_utc_ns: int) -> dict[str, str]:
-        """Those written since then; older ones are forgotten for good."""
+    def load_memories(self, mode: Mode, since_utc_ns: int) -> list[tuple[str, str, int]]:
+        """Tag, text and time of those written since then; older ones are forgotten for good."""
         with self._translated("read"):
             connection = self._trusted()
             connection.execute("DELETE FROM memories WHERE utc_ns < ?", (since_utc_ns,))
-            query = "SELECT position_tag, memory FROM memories WHERE mode=?"
-            return dict(connection.execute(query, (mode.value,)).fetchall())
+            query = "SELECT position_tag, memory, utc_ns FROM memories WHERE mode=?"
+            return connection.execute(query, (mode.value,)).fetchall()
 
     def load_peaks(self, mode: Mode) -> dict[str, int]:
         """What format 1 remembered: the peaks of trailing stops that had armed."""

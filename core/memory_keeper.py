@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from core.book_keeper import position_tag
 from core.model.errors import StoreError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from core.exit_journal import ExitJournal
     from core.model.memory import PositionMemory
@@ -20,6 +20,29 @@ _log = logging.getLogger(__name__)
 _GATHER_S: Final = 0.005
 """Peaks rise tick by tick: what changes within this time is one write."""
 _AGAIN_S: Final = 1.0
+
+
+class LostDay(NamedTuple):
+    """A position whose day was counted under rows that are not there any more; it was last remembered at `seen_ns` (UTC)."""
+
+    strategy_id: int
+    memory: PositionMemory
+    seen_ns: int
+
+
+def lost_days(
+    memories: Mapping[str, PositionMemory], saved_ns: Mapping[str, int], positions: Mapping[int, Position]
+) -> list[LostDay]:
+    """Of each strategy the newest day that was remembered, where the position of now has none of that day."""
+    newest: dict[int, LostDay] = {}
+    for tag, memory in memories.items():
+        if memory.day_base is not None:
+            strategy_id = int(tag.split(":")[0])
+            lost = LostDay(strategy_id, memory, saved_ns[tag])
+            if strategy_id not in newest or newest[strategy_id].seen_ns < lost.seen_ns:
+                newest[strategy_id] = lost
+    days = {each: memories.get(position_tag(position)) for each, position in positions.items()}
+    return [lost for each, lost in newest.items() if (now := days.get(each)) is None or now.day != lost.memory.day]
 
 
 class MemoryKeeper:

@@ -184,6 +184,7 @@ class Monitor:
             parts.decisions.start()
         await parts.keeper.read()
         parts.runner.carry_out(missing_positions(parts))
+        self._house.count_lost_days()
         parts.subscribe()
         if parts.mode is not Mode.SIMULATION:
             await self._read_broker()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.exits import scope_words as words
 from core.exits.partial_close import PERCENT_OF
@@ -10,6 +10,7 @@ from core.exits.scope_blindness import unknown_days
 from core.exits.scope_ledger import ist_date
 from core.exits.scope_lines import lines_of
 from core.model.journal_records import DayCounted, LimitReset, LimitTripped
+from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
 from core.model.special_levels import LimitKind
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from core.model.money import Paise
     from core.model.signals import ExitRecord
     from core.model.special_levels import ScopeKey, ScopeLimit
+
+_SAVED_LATE_NS: Final = 5 * NS_PER_S
+"""What is remembered of a position may reach the disk a little after its end was counted."""
 
 
 class ScopeDay:
@@ -107,6 +111,13 @@ class ScopeDay:
     def count_over(self, over: Over) -> None:
         """Count a position that is over without an exit of ours."""
         self._count(DayCounted("", over.strategy_id, over.underlying, over.change, self._desk.utc_ns))
+
+    def lose(self, strategy_id: int, memory: PositionMemory, seen_ns: int) -> None:
+        """Nobody knows what a position brought that was seen today and changed in a downtime, unless its end was counted."""
+        is_counted = self._ledger.over_ns.get(strategy_id, 0) + _SAVED_LATE_NS >= seen_ns
+        is_exiting = any(running.strategy_id == strategy_id for running in self._desk.exits.values())
+        if memory.day == self._ledger.day and not is_counted and not is_exiting:
+            self._count(DayCounted("", strategy_id, memory.underlying, None, self._desk.utc_ns))
 
     def reset(self, key: ScopeKey, forgiven: Paise) -> None:
         self._told_unknown.discard(key)

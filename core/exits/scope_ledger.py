@@ -24,13 +24,14 @@ class LimitLedger:
     """A fold over records, live or replayed. `day` is the IST date of the session that counts, None before the first time told.
 
     `latches` are the limits that have fired, by scope. `counted` are the exits whose day's result is in. `unknown` names, by
-    scope, what has brought today nobody knows how much.
+    scope, what has brought today nobody knows how much. `over_ns` is when a strategy was last counted (UTC).
     """
 
     def __init__(self) -> None:
         self.day: date | None = None
         self.latches: dict[ScopeKey, LimitTripped] = {}
         self.counted: set[str] = set()
+        self.over_ns: dict[int, int] = {}
         self.unknown: dict[ScopeKey, tuple[str, ...]] = {}
         self._brought: dict[ScopeKey, Paise] = {}
         self._forgiven: dict[ScopeKey, Paise] = {}
@@ -48,6 +49,7 @@ class LimitLedger:
                     self.unknown.pop(record.key, None)
             case DayCounted():
                 self.counted.add(record.exit_id)
+                self.over_ns[record.strategy_id] = record.utc_ns
                 if is_today:
                     self._count(record)
             case _ as unreachable:

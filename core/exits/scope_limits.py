@@ -15,7 +15,8 @@ How exit_rules 3 is read here:
   in its memory); from 0 when its first leg was opened today. Rows that are edited change nothing of what the day has brought
   until then. An exit brings what it has realised, shares closed before included, minus that base; it is in the journal
   together with the end of the exit. What nobody knows (a price unknown, an exit from before the limit was set, rows closed by
-  others before the broker showed it) makes the day of its scopes unknown: paged, and the daily limit rests until it is reset.
+  others before the broker showed it, rows edited or gone while no monitor ran) makes the day of its scopes unknown: paged, and the
+  daily limit rests until it is reset.
   What ends before the session begins brings nothing.
 - **Latched**: a limit that fired closes whatever is opened in its scope while the session is open, without a look at prices,
   until a session of another IST day begins or an operator resets it. Other limits of the same scope rest meanwhile.
@@ -34,7 +35,7 @@ from core.exits import scope_words as words
 from core.exits.scope_blindness import ScopeBlindness, next_share
 from core.exits.scope_day import ScopeDay
 from core.exits.scope_ledger import LimitLedger
-from core.exits.scope_lines import lines_of
+from core.exits.scope_lines import lines_of, underlying_of
 from core.exits.scope_roster import Roster
 from core.exits.scope_state import LimitState, state_of
 from core.model.journal_records import LimitTripped
@@ -138,7 +139,14 @@ class ScopeLimits:
         member = self._roster.counted(strategy_id)
         if member is None or member.base is None:
             return memory
-        return replace(memory, day=self._ledger.day, day_base=member.base)
+        underlying = underlying_of(member.booked.position)
+        return replace(memory, day=self._ledger.day, day_base=member.base, underlying=underlying)
+
+    def lose_day(self, strategy_id: int, memory: PositionMemory, seen_ns: int) -> None:
+        """The rows of a position that was last seen at `seen_ns` (UTC) were edited, or went, while no monitor ran."""
+        self._day.adopt()
+        self._day.lose(strategy_id, memory, seen_ns)
+        self._rearm(strategy_id, memory.underlying)
 
     def reset(self, scope: Scope | None = None, name: str = "") -> tuple[str, ...]:
         """Let scopes go on that have fired, or whose day is unknown: all, those of a kind, or one. What was reset, in words."""

@@ -26,7 +26,7 @@ class PositionMemory:
 
     `gamma` (of the whole position, per rupee) and `volatility` (fraction of 1) are the first ones that were computed, the
     references of Greek levels that have none. `day_base` is the P&L (paise) at the first marks of the session of `day`
-    (IST), from which a daily limit counts. None: not known yet.
+    (IST), from which a daily limit counts; None: not known yet. `underlying` is kept with it, in capitals.
     """
 
     peak: Paise | None = None
@@ -35,6 +35,7 @@ class PositionMemory:
     volatility: float | None = None
     day: date | None = None
     day_base: Paise | None = None
+    underlying: str = ""
 
     def rescaled(self, before: Paise | None, after: Paise | None) -> PositionMemory:
         """The same for a P&L that counts `after` of closed shares, and counted `before` until now (paise, None: not known)."""

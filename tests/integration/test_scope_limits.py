@@ -111,6 +111,30 @@ async def test_a_daily_loss_counts_from_the_morning_through_a_kill(scene):
     assert "portfolio daily loss limit: P&L of the day" in str(record["reason"])
 
 
+@pytest.mark.parametrize(
+    ("edit", "lost"),
+    [
+        ("SELECT 1", 0),
+        ("UPDATE trades SET price = price + 1", 1),
+        ("UPDATE trades SET order_status = 'closed'", 1),
+    ],
+    ids=["as they were", "another entry", "closed by hand"],
+)
+async def test_rows_that_change_while_the_monitor_is_down_make_the_day_unknown(scene, edit, lost):
+    scene.env["LIMIT_PORTFOLIO_DAILY_LOSS"] = "2000"
+    monitor = await scene.start("--execute")
+    await eventually(scene.is_watching)
+    await asyncio.sleep(3)
+    await kill(monitor)
+    with sqlite3.connect(scene.folder / "trades.db") as rows:
+        rows.execute(edit)
+    rows.close()
+    monitor = await scene.start("--execute")
+    await asyncio.sleep(5)
+    await kill(monitor)
+    assert len(records(scene, "DayCounted")) == lost
+
+
 async def test_a_limit_that_fired_holds_through_a_kill_until_an_operator_lets_it_go(scene):
     scene.env["LIMIT_PORTFOLIO_MAX_LOSS"] = "2000"
     slow = {"kind": "delay_response", "seconds": 1.0, "where": {"method": "POST", "path": "/orders", "every": 1}}

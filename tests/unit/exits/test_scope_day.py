@@ -123,8 +123,8 @@ class TestBase:
     def test_it_is_remembered_and_kept_through_a_restart(self, rig):
         put_at(rig, OLD, ENTRY - 5_000)
         rig.put(NEW)
-        assert rig.memories[1] == PositionMemory(day=NOV_20, day_base=-5_000)
-        assert rig.memories[3] == PositionMemory(day=NOV_20, day_base=0)
+        assert rig.memories[1] == PositionMemory(day=NOV_20, day_base=-5_000, underlying="NIFTY")
+        assert rig.memories[3] == PositionMemory(day=NOV_20, day_base=0, underlying="NIFTY")
         rig.tick(501, ENTRY - 5_900)
         after = rig.reborn()
         put_at(after, OLD, ENTRY - 5_950)
@@ -148,7 +148,7 @@ class TestBase:
         twice = held(1, (501, 2))
         put_at(rig, twice, ENTRY - 5_700)
         assert (rig.state(DAILY).open_pnl, day_pnl(rig)) == (-11_400, -700)
-        assert rig.memories[1] == PositionMemory(day=NOV_20, day_base=-10_700)
+        assert rig.memories[1] == PositionMemory(day=NOV_20, day_base=-10_700, underlying="NIFTY")
         rig.tick(501, ENTRY - 5_849)
         assert day_pnl(rig) == -998
 
@@ -611,8 +611,10 @@ class TestAnotherDay:
         rig.tick(503, ENTRY - 50)
         rig.beat(2)
         assert day_pnl(rig) == 0
-        assert rig.memories[1] == PositionMemory(day=date(2026, 11, 21), day_base=-6_000)
-        assert rig.memories[3] == PositionMemory(day=date(2026, 11, 21), day_base=-50), "it is of yesterday now"
+        assert rig.memories[1] == PositionMemory(day=date(2026, 11, 21), day_base=-6_000, underlying="NIFTY")
+        assert rig.memories[3] == PositionMemory(day=date(2026, 11, 21), day_base=-50, underlying="NIFTY"), (
+            "it is of yesterday now"
+        )
 
     def test_an_unknown_day_is_over_with_it(self, rig):
         rig.put(OLD, OTHER)

@@ -189,13 +189,14 @@ async def test_generations_are_the_highest_of_each_strategy(path):
 async def test_memories_are_kept_replaced_and_forgotten_after_a_year_without_news(path):
     clock = ManualClock()
     told = ToldLevel(Rule.GREEKS, "delta", 8_000)
-    full = PositionMemory(-5, (told,), 0.25, 0.18, date(2026, 11, 20), 70)
+    full = PositionMemory(-5, (told,), 0.25, 0.18, date(2026, 11, 20), 70, "NIFTY")
     async with opened(path, clock=clock) as (journal, _):
         await journal.save_memories({"1": PositionMemory(peak=100), "2": full})
         clock.now += REMEMBERED_NS
         await journal.save_memories({"1": PositionMemory(peak=250)})
     async with opened(path, clock=clock) as (journal, _):
         assert await journal.load_memories() == {"1": PositionMemory(peak=250), "2": full}
+        assert journal.saved_ns == {"1": clock.now, "2": clock.now - REMEMBERED_NS}
         clock.now += 1
         assert await journal.load_memories() == {"1": PositionMemory(peak=250)}
 
