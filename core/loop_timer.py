@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.clock_watch import SLEEP_NS, ClockReading, ClockWatch
 from core.model.events import TimePassed
+from core.model.instrument import Segment
 from core.model.session_time import NS_PER_MS, NS_PER_S, ist_datetime
 
 if TYPE_CHECKING:
@@ -88,11 +89,13 @@ class LoopTimer:
         """Until a step of the clock is believed: the old time goes on, and of the session only what both clocks say."""
         utc_ns, old_ns = reading.utc_ns, self._watch.old_utc_ns(reading)
         session_open, is_trading_day = self._calendar.session_open(utc_ns), self._trading_day(utc_ns)
+        cash_open = self._calendar.session_open(utc_ns, Segment.NSE_EQ)
         if old_ns is not None:
             session_open = _agreed(session_open, self._calendar.session_open(old_ns))
+            cash_open = _agreed(cash_open, self._calendar.session_open(old_ns, Segment.NSE_EQ))
             is_trading_day = _agreed(is_trading_day, self._trading_day(old_ns))
             utc_ns = old_ns
-        return TimePassed(reading.at_ns, utc_ns, session_open, is_trading_day)
+        return TimePassed(reading.at_ns, utc_ns, session_open, is_trading_day, cash_open)
 
     def _trading_day(self, utc_ns: int) -> bool | None:
         day: date = ist_datetime(utc_ns).date()

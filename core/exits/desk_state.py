@@ -91,6 +91,7 @@ class DeskState:
     order_book: BookRead = field(default_factory=BookRead)
     second_budget: RollingBudget = field(init=False)
     session_open: bool | None = None
+    cash_open: bool | None = None
     ist_time: time | None = None
     utc_ns: int = 0
     feed_live: bool = False

@@ -196,7 +196,8 @@ class Engine:
         ist = ist_datetime(event.utc_ns)
         self.cache.backlog.note_time(event.at_ns)
         desk = self.desk
-        desk.session_open, desk.utc_ns, desk.ist_time = event.session_open, event.utc_ns, ist.time()
+        desk.session_open, desk.cash_open = event.session_open, event.cash_open
+        desk.utc_ns, desk.ist_time = event.utc_ns, ist.time()
         moment = Moment(event.at_ns, event.utc_ns, ist, event.session_open, event.is_trading_day, desk.feed_live)
         signals = list(self.room.on_time(moment))
         for judge in self.judges:
@@ -286,8 +287,7 @@ class Engine:
 
     def _drop_guard(self, strategy_id: int) -> None:
         if strategy_id in self.guards:
-            memory = self.memory_of(strategy_id)
-            if memory is not None:
+            if (memory := self.memory_of(strategy_id)) is not None:
                 # It is guarded again, with its peak, when the position turns out not to be closed after all.
                 self._opened[strategy_id] = replace(self._opened[strategy_id], memory=memory)
             self.room.drop(strategy_id)

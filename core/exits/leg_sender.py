@@ -53,11 +53,12 @@ def _may_send(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int
     if leg.leg.units > 0 and not shorts_are_over(desk, running, at_ns):
         # A short that was flat is open again: a late order, or one that the broker took back.
         return False
-    if desk.session_open is not True:
+    is_cash = leg.leg.instrument.key.segment.is_cash
+    if desk.session_open is not True or (is_cash and desk.cash_open is not True):
         if desk.ist_time is not None:
-            text = (
-                f"{leg.remaining} units of {leg.leg.instrument.symbol} are open and the market is not known to be open"
-            )
+            # From 15:15 on a share may be in its closing auction: an order would be refused, round after round.
+            market = "market of shares" if is_cash else "market"
+            text = f"{leg.remaining} units of {leg.leg.instrument.symbol} are open and the {market} is not known to be open"
             desk.alert(running, Severity.PAGE, "exit waits for the market", text)
         return False
     is_late = desk.ist_time is not None and desk.ist_time >= desk.settings.intraday_last_send

@@ -28,13 +28,14 @@ class TimePassed:
     """The clock, told at every deadline the engine asked for and at least four times a second.
 
     `utc_ns` is the wall clock. `session_open` is the calendar's word: True, False, or None when it does not know.
-    `is_trading_day` likewise.
+    `is_trading_day` likewise, and `cash_open` for shares: their session is shorter.
     """
 
     at_ns: int
     utc_ns: int
     session_open: bool | None
     is_trading_day: bool | None
+    cash_open: bool | None = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ class Segment(StrEnum):
     BSE_CURRENCY = "BSE_CURRENCY"
     BSE_FNO = "BSE_FNO"
 
+    @property
+    def is_cash(self) -> bool:
+        """Shares, not what is derived from them."""
+        return self is Segment.NSE_EQ or self is Segment.BSE_EQ
+
     # Keys are hashed on every tick; Enum's own hash is a Python call, this one is the interned string's.
     __hash__ = str.__hash__
 

@@ -44,8 +44,8 @@ _LEVEL: Final = 1
 """Of zlib: the writer shares the machine with what guards money."""
 
 _THREE: Final = (None, False, True)
-_WORDS: Final = tuple((session, day) for session in _THREE for day in _THREE)
-"""Session open and trading day, by the byte that says both."""
+_WORDS: Final = tuple((session, day, cash) for cash in (True, None, False) for session in _THREE for day in _THREE)
+"""Session open, trading day, shares open, by the byte that says all. Nine bytes are as in files from before the third."""
 
 
 class Kind(IntEnum):
@@ -114,7 +114,7 @@ def unpack_block(head: bytes, stored: bytes) -> Block:
 
 
 def pack_time(told: TimePassed) -> bytes:
-    return _TIME.pack(told.utc_ns, _WORDS.index((told.session_open, told.is_trading_day)))
+    return _TIME.pack(told.utc_ns, _WORDS.index((told.session_open, told.is_trading_day, told.cash_open)))
 
 
 def unpack_time(at_ns: int, body: bytes) -> TimePassed:

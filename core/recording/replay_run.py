@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from core.exits.restore import fold
 from core.model import commands as cmd
 from core.model import events as ev
+from core.model.instrument import Segment
 from core.model.journal_records import ExitStarted, JournalRecord, LimitRecord, RowsWritten
 from core.model.session_time import NS_PER_MS, NS_PER_S, ist_datetime
 from core.recording import facts as rec
@@ -210,7 +211,8 @@ class ReplayRun:
         if session_open is not False and (silent := self.plan.silence.silent(at_ns)):
             self._doubt(ev.PricesDoubted(silent, "the recording has no newer price", at_ns))
         is_trading_day = calendar.is_trading_day(ist_datetime(utc_ns).date())
-        self._tell_as(ev.TimePassed(at_ns, utc_ns, session_open, is_trading_day))
+        cash_open = calendar.session_open(utc_ns, Segment.NSE_EQ)
+        self._tell_as(ev.TimePassed(at_ns, utc_ns, session_open, is_trading_day, cash_open))
 
     def _tell_as(self, told: ev.TimePassed) -> None:
         self._told_ns, self._new_ns = told.at_ns, None

@@ -70,6 +70,7 @@ class Rig:
     now: int = 1_000 * S
     utc_at_start: int = NOON
     session_open: bool | None = True
+    cash_open: bool | None = True
     rules: RuleSetup = field(default_factory=RuleSetup)
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class Rig:
     def wait(self, seconds: float = 0.0) -> None:
         self.now += round(seconds * S)
         utc = self.utc_at_start + self.now - self.start
-        self.tell(ev.TimePassed(self.now, utc, self.session_open, is_trading_day=True))
+        self.tell(ev.TimePassed(self.now, utc, self.session_open, True, self.cash_open))
 
     def open(self, *positions: Position, levels: ExitLevels | None = None) -> None:
         for one in positions:

@@ -64,13 +64,17 @@ def test_a_block_that_is_cut_off_is_refused(records, data):
         unpacked(packed[: data.draw(st.integers(0, len(packed) - 1))])
 
 
-@pytest.mark.parametrize(("is_open", "day"), [*itertools.product((True, False, None), repeat=2)])
-def test_what_was_told_of_the_time_comes_back(is_open, day):
-    told = ev.TimePassed(11, 12, is_open, day)
+@pytest.mark.parametrize(("is_open", "day", "cash"), [*itertools.product((True, False, None), repeat=3)])
+def test_what_was_told_of_the_time_comes_back(is_open, day, cash):
+    told = ev.TimePassed(11, 12, is_open, day, cash)
     assert unpack_time(11, pack_time(told)) == told
 
 
-@pytest.mark.parametrize("body", [b"", b"123456789", bytes(8) + b"\x09", bytes(10)])
+def test_a_file_from_before_shares_had_hours_of_their_own_lets_them_be_sold():
+    assert unpack_time(11, bytes(8) + b"\x08") == ev.TimePassed(11, 0, session_open=True, is_trading_day=True)
+
+
+@pytest.mark.parametrize("body", [b"", b"123456789", bytes(8) + b"\x1b", bytes(10)])
 def test_what_no_time_is_is_refused(body):
     with pytest.raises(DecodeError):
         unpack_time(1, body)

@@ -169,6 +169,20 @@ def test_f24_a_correction_in_mid_session_blinds_nothing_and_time_goes_on_without
 
 
 @pytest.mark.parametrize(
+    ("start", "cash"), [("15:14:58", True), ("15:15:00", None), ("15:34:58", None), ("15:35:00", False)]
+)
+def test_shares_are_told_apart_from_derivatives(monkeypatch, start, cash):
+    told = Day(monkeypatch, f"2026-11-20 {start}").run(1)
+    assert (told.session_open, told.cash_open) == (True, cash)
+
+
+def test_while_two_clocks_disagree_shares_are_not_known_to_be_open_where_only_one_says_so(monkeypatch):
+    day = Day(monkeypatch, "2026-11-20 14:50:00")
+    told = day.run(1, step=1_800)
+    assert (told.session_open, told.cash_open) == (True, None)
+
+
+@pytest.mark.parametrize(
     ("start", "step", "during", "after"),
     [
         ("2026-11-20 14:50:00", 3_600, None, False),
