@@ -11,6 +11,7 @@ from core.exits.guard_settings import GuardSettings
 from core.exits.order_plan import LadderSettings
 from core.exits.override_text import parse_override
 from core.exits.read_levels import LevelSettings
+from core.market_calendar import CLOSE, SHARES_CLOSE
 from core.model.errors import ConfigurationError
 from core.model.position import Product
 from core.position_book import BookRules, ChosenProfiles
@@ -103,13 +104,33 @@ def book_rules(settings: Settings, only: frozenset[int] | None = None) -> BookRu
 
 
 def square_off_times(settings: Settings) -> dict[Product, time]:
+    """By product. Raises ConfigurationError for a time at which no order would leave any more."""
     times = {
         Product.INTRADAY: settings.square_off_intraday,
         Product.MARGIN: settings.square_off_margin,
         Product.CNC: settings.square_off_cnc,
         Product.MTF: settings.square_off_mtf,
     }
-    return {product: at for product, at in times.items() if at is not None}
+    found = {product: at for product, at in times.items() if at is not None}
+    for product, at in found.items():
+        last, why = _last_order(product, settings)
+        if at >= last:
+            raise ConfigurationError(
+                f"SQUARE_OFF_{product.value} is {at:%H:%M:%S}, expected a time before {last:%H:%M:%S}: {why}.",
+                "Set an earlier time, or leave it out.",
+            )
+    return found
+
+
+def _last_order(product: Product, settings: Settings) -> tuple[time, str]:
+    """From when on no order leaves for a product on a day of the usual hours, and why."""
+    if product is Product.INTRADAY and (last := _intraday_last_send(settings)) < CLOSE:
+        return last, "from then on no order of ours leaves for it (INTRADAY_LAST_SEND)"
+    if settings.market_hours is MarketHours.ALWAYS:
+        return time.max, "the day is over"
+    if product is Product.CNC or product is Product.MTF:
+        return SHARES_CLOSE, "from then on shares may be in their closing auction, and no order leaves for them"
+    return CLOSE, "the session is over then"
 
 
 def guard_settings(settings: Settings) -> GuardSettings:

@@ -21,6 +21,10 @@ TABLE: Final = Path(__file__).with_name("nse_calendar.csv")
 _OPEN: Final = time(9, 15)
 _LATE_CLOSE_SINCE: Final = date(2026, 8, 3)
 """NSE/FAOP/74467: derivatives trade until 15:40, and the shares behind them close by auction from 15:15."""
+CLOSE: Final = time(15, 40)
+"""The end of a usual session of derivatives, as it is since then."""
+SHARES_CLOSE: Final = time(15, 15)
+"""From when on a share may be in its closing auction."""
 _DERIVATIVES: Final = frozenset({Segment.NSE_FNO, Segment.BSE_FNO})
 _CASH: Final = frozenset({Segment.NSE_EQ, Segment.BSE_EQ, Segment.IDX_I})
 _SATURDAY: Final = 5
@@ -111,11 +115,11 @@ class MarketCalendar:
             return self.special[day]
         if day in self.closed or day.weekday() >= _SATURDAY:
             return ()
-        return ((_OPEN, time(15, 40) if day >= _LATE_CLOSE_SINCE else time(15, 30)),)
+        return ((_OPEN, CLOSE if day >= _LATE_CLOSE_SINCE else time(15, 30)),)
 
 
 def _in_auction(day: date, now: time) -> bool:
-    return day >= _LATE_CLOSE_SINCE and time(15, 15) <= now < time(15, 35)
+    return day >= _LATE_CLOSE_SINCE and SHARES_CLOSE <= now < time(15, 35)
 
 
 def load_calendar(path: Path = TABLE) -> MarketCalendar:

@@ -183,13 +183,13 @@ def test_a_profile_with_an_own_rule_that_does_not_exist_is_refused_at_start(monk
 def test_what_of_the_settings_reaches_the_levels_and_the_guard():
     settings = load_settings(
         {
-            "SQUARE_OFF_INTRADAY": "15:10", "SQUARE_OFF_CNC": "15:25", "SQUARE_OFF_MTF": "15:26:30",
+            "SQUARE_OFF_INTRADAY": "15:10", "SQUARE_OFF_CNC": "15:05", "SQUARE_OFF_MTF": "15:06:30",
             "EXIT_TRAILING_DISTANCE_PERCENT": "12", "UNDERLYING_STILL_S": "90", "TECHNICAL_LEVELS": "OFF",
             "EXIT_ADJUST_FIRST_PERCENT": "0", "DHAN_CLIENT_ID": "1100",
         },
         None,
     )  # fmt: skip
-    times = {Product.INTRADAY: time(15, 10), Product.CNC: time(15, 25), Product.MTF: time(15, 26, 30)}
+    times = {Product.INTRADAY: time(15, 10), Product.CNC: time(15, 5), Product.MTF: time(15, 6, 30)}
     assert square_off_times(settings) == times
     rules = book_rules(settings, frozenset({7}))
     assert rules.levels == LevelSettings(times, 12, None, 50, None, Technical.OFF)
