@@ -318,7 +318,7 @@ class Engine:
         self._drop_guard(strategy_id)
         booked = self.cache.put(position, realised)
         levels = self._closed.levels_left(event.position, event.levels)
-        guard = self.room.guard(booked, levels, memory.peak, event.at_ns)
+        guard = self.room.guard(booked, levels, memory.peak, event.at_ns, known)
         guard.original = event.position
         for judge in self.judges:
             judge.opened(guard, memory)

@@ -39,13 +39,25 @@ class GuardRoom:
         self.on_decision: Callable[[PositionGuard, Signal | None, int], None] = _nobody
         self._sweep_from = 0
 
-    def guard(self, booked: BookedPosition, levels: ExitLevels, peak: Paise | None, at_ns: int) -> PositionGuard:
-        """Guard from now on. A level can be breached already by the marks that are known: the next beat asks this one first."""
+    def guard(
+        self,
+        booked: BookedPosition,
+        levels: ExitLevels,
+        peak: Paise | None,
+        at_ns: int,
+        before: PositionGuard | None = None,
+    ) -> PositionGuard:
+        """Guard from now on, in place of `before`.
+
+        A level can be breached already by the marks that are known: the next beat asks this one first.
+        """
         guard = PositionGuard(booked, levels, self._settings, peak, self.feed_down_ns)
         for slot in booked.slots:
             if slot.is_doubted:
                 # What the guard before had heard: an edited row makes no old price true.
                 guard.distrust(slot.key, slot.doubted_ns)
+        if before is not None and before.booked.position.legs == booked.position.legs:
+            guard.go_on(before)
         strategy_id = booked.position.strategy_id
         self.guards[strategy_id] = guard
         self.deadlines[strategy_id] = at_ns

@@ -220,6 +220,22 @@ class PositionGuard:
         self._is_calm = False
         self.rearm_band()
 
+    def go_on(self, before: PositionGuard) -> None:
+        """Take over from the guard of the same legs whose levels were edited: a breach of a line that has not moved waits on."""
+        self._session_open, self._marks, self._started_ns = before._session_open, before._marks, before._started_ns
+        self._facts = replace(before._facts, levels=self.levels, peak=self._facts.peak)
+        pnl = self.booked.pnl
+        for rule in self._rules:
+            breach = before._breaches.get(rule.rule)
+            if (
+                breach is not None
+                and pnl is not None
+                and rule.fires_at(self._facts, pnl) == rule.fires_at(before._facts, pnl)
+            ):
+                breach.booked = self.booked
+                self._breaches[rule.rule] = breach
+        self.rearm_band()
+
     def silence(self) -> None:
         """Let no tick through any more: the position is being closed."""
         self._is_silent = True
