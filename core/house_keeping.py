@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from core import limit_requests
 from core.exits.scope_limits import limits_among
+from core.exits.underlying_candles import candle_at
 from core.feed_news import FeedNews
 from core.memory_keeper import lost_days
 from core.model.commands import Alert, Severity
 from core.model.instrument import Segment
-from core.model.session_time import NS_PER_S
+from core.model.session_time import NS_PER_S, ist_datetime
 from core.model.signals import Mode
 from core.run_statistics import view_in_steps
 from core.stores.base import StoreState
@@ -115,6 +116,25 @@ class HouseKeeping:
         positions = {each: booked.position for each, booked in parts.keeper.known.items()}
         for lost in lost_days(parts.memory.known, parts.journal.saved_ns, positions):
             limits.lose_day(*lost)
+
+    def tell_missed_closes(self) -> None:
+        """At a start within the session: which candles were over before anybody looked. Their closes fire nothing any more."""
+        parts, utc_ns = self._parts, self._parts.clock.utc_ns()
+        if parts.options.plan or parts.calendar.session_open(utc_ns) is not True:
+            return
+        missed = []
+        for guard in parts.engine.guards.values():
+            for minutes in sorted({each.candle_minutes for each in guard.levels.underlying if each.candle_minutes}):
+                candle = candle_at(utc_ns, minutes)
+                if candle is not None and candle_at(candle.start_ns - 1, minutes) is not None:
+                    position = guard.booked.position
+                    until = f"{ist_datetime(candle.start_ns):%H:%M} IST"
+                    missed.append(f"{position.strategy_name} ({position.strategy_id}), {minutes} min until {until}")
+        if missed:
+            text = "what closed beyond a level of the underlying while no monitor ran has fired nothing, look at the chart: "
+            parts.runner.carry_out(
+                (Alert(Severity.WARNING, "candle closes before the start", text + "; ".join(missed)),)
+            )
 
     def _look_after_feed(self) -> None:
         parts = self._parts

@@ -185,6 +185,7 @@ class Monitor:
         await parts.keeper.read()
         parts.runner.carry_out(missing_positions(parts))
         self._house.count_lost_days()
+        self._house.tell_missed_closes()
         parts.subscribe()
         if parts.mode is not Mode.SIMULATION:
             await self._read_broker()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,11 +16,12 @@ from core.exits.engine import Engine
 from core.exits.guard_settings import GuardSettings
 from core.exits.price_judgement import TrustState
 from core.house_keeping import HouseKeeping
-from core.market_calendar import AlwaysOpen
+from core.market_calendar import AlwaysOpen, load_calendar
 from core.model import events as ev
-from core.model.exit_levels import ExitLevels
+from core.model.exit_levels import Action, ExitLevels, LevelSource
 from core.model.session_time import NS_PER_S
 from core.model.signals import Mode
+from core.model.special_levels import UnderlyingLevel
 from core.monitor_view import Statistics
 from core.options import parse
 from core.position_cache_manager import PositionCacheManager
@@ -84,6 +86,36 @@ class Rig:
     def price(self, strategy_id):
         for leg, price in enumerate((40, 90, 45, 95), 1):
             self.engine.on_quote(quote(4 * (strategy_id - 1) + leg, price, at=self.clock.monotonic))
+
+
+def started_at(clock, options="--execute", minutes=15):
+    """The monitor starts at that IST time with a position that has a level of its underlying."""
+    rig = Rig(1)
+    rig.parts.calendar, rig.parts.options = load_calendar(), parse([options])
+    rig.clock.utc = int(datetime.fromisoformat(f"2026-11-20T{clock}+05:30").timestamp()) * NS_PER_S
+    level = UnderlyingLevel(26_500_00, True, Action.CLOSE_POSITION, LevelSource.LEVEL_ROW, candle_minutes=minutes)
+    held = rig.engine.guards[1].booked.position
+    rig.engine.handle(ev.PositionOpened(held, ExitLevels(underlying=(level,)), 0))
+    rig.house.tell_missed_closes()
+    return rig.alerts
+
+
+@pytest.mark.parametrize(
+    ("clock", "until"), [("09:30:00", "09:30"), ("11:02:00", "11:00"), ("15:39:00", "15:30"), ("09:29:59", None)]
+)
+def test_candles_that_were_over_before_the_start_are_told(clock, until):
+    alerts = started_at(clock)
+    assert [alert.subject for alert in alerts] == ["candle closes before the start"] * (until is not None)
+    if until is not None:
+        (alert,) = alerts
+        assert alert.text.endswith(f"(1), 15 min until {until} IST")
+
+
+@pytest.mark.parametrize(
+    "how", [{"clock": "08:50:00"}, {"options": "--plan"}, {"minutes": None}, {"clock": "15:40:00"}]
+)
+def test_nothing_is_told_of_candles_where_none_was_missed(how):
+    assert started_at(**{"clock": "11:02:00", **how}) == []
 
 
 @pytest.mark.parametrize(("session_open", "told"), [(True, True), (False, False), (None, False)])
