@@ -106,3 +106,15 @@ def test_units_of_the_same_side_hide_nothing():
     rig = begun(0, LONG, position(2, leg(21, 501, 150)))
     read(rig, 0)
     assert rig.running() is None
+
+
+def test_it_stays_blocked_through_a_restart():
+    rig = begun(0, LONG, SHORT)
+    read(rig, 0)
+    after = rig.reborn()
+    after.open(LONG, SHORT)
+    read(after, 0)
+    assert after.take((cmd.SubmitOrder, cmd.CloseRows)) == []
+    assert after.running().legs[0].state is LegState.BLOCKED
+    assert after.subjects() == ["OPT-501 not closable"]
+    assert 2 in after.engine.guards
