@@ -71,17 +71,23 @@ def _view(parts: Parts, started_ns: int, guarded: Sequence[PositionView]) -> Mon
     positions = (*guarded, *exiting_views(parts.engine), *_exited(parts))
     shown = {each.position.strategy_id for each in positions}
     # A position without one of its level rows is guarded all the same; without a trade row it is not, or not wholly.
-    not_read = [each for each in parts.keeper.set_aside if each.table != "trades" and each.strategy_id in shown]
+    not_read: list[tuple[int, str]] = []
+    set_aside: list[str] = []
+    for error in parts.keeper.set_aside:
+        if error.table != "trades" and error.strategy_id is not None and error.strategy_id in shown:
+            not_read.append((error.strategy_id, str(error)))
+        else:
+            set_aside.append(str(error))
     return MonitorView(
         mode=parts.mode,
         utc_ns=parts.clock.utc_ns(),
         positions=positions,
         connection=connection_of(parts),
         statistics=_statistics(parts, started_ns),
-        set_aside=tuple(str(error) for error in parts.keeper.set_aside if error not in not_read),
+        set_aside=tuple(set_aside),
         finished=tuple(parts.engine.finished),
         alerts=tuple(parts.runner.alerts),
-        not_read=tuple((error.strategy_id, str(error)) for error in not_read if error.strategy_id is not None),
+        not_read=tuple(not_read),
         not_found=tuple(sorted(unseen_of(parts))),
         unwritten=tuple(f"{x.strategy_name} #{x.strategy_id}" for x in parts.engine.desk.unwritten.values()),
     )

@@ -333,3 +333,20 @@ def test_every_price_is_read_to_the_paisa_in_every_form(amount):
     expected = int(amount.scaleb(2))
     forms = (amount, float(amount), str(amount), json.loads(json.dumps(float(amount))))
     assert [trade(price=form).entry for form in forms] == [expected] * 4
+
+
+def test_a_bad_row_of_any_table_says_whose_it_is():
+    """So that a trader sees it under the position it belongs to."""
+    found = snapshot_of(
+        [TRADE | {"quantity": "many"}],
+        [{"id": 1, "strategy_name": 5}],
+        [{"strategy_id": 2, "max_capital_at_risk": "much"}, {"strategy_id": "x"}],
+        [{"id": 9, "strategy_id": 3, "exit_type": "STOP_LOSS", "trigger_type": "PRICE", "trigger_value": "low"}],
+        [{"strategy_id": 4, "support_level": "deep"}],
+    )
+    owners = {(each.table, each.strategy_id) for each in found.problems}
+    assert owners >= {
+        ("trades", 42), ("strategy_risk_management", 2), ("strategy_risk_management", None),
+        ("strategy_exit_levels", 3), ("strategy_monitoring", 4),
+    }  # fmt: skip
+    assert found.damaged == {42}
