@@ -95,7 +95,7 @@ def lots_of(position: Position) -> Fraction:
     So 75 against 65 of two lot sizes are one lot, and 300 shares with a call of 250 too. A fraction where a leg is of no
     whole lots.
     """
-    lots = [Fraction(abs(leg.units), leg.instrument.lot) for leg in position.legs]
+    lots = [Fraction(leg.units, leg.instrument.lot) for leg in position.legs]
     common = lcm(*(each.denominator for each in lots))
     return Fraction(gcd(*(int(each * common) for each in lots)), common)
 

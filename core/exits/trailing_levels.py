@@ -35,7 +35,7 @@ def trailing_of(sources: Sources) -> TrailingLevel | None:
         arm = sources.amounts.within(level.arm, "trailing stop: its arming level", level.source)
         if arm is None:
             continue
-        if level.source is LevelSource.OPERATOR and level.percent_of_peak is None:
+        if level.source is LevelSource.OPERATOR:
             sources.amounts.within(level.distance, "trailing stop: its distance", level.source)
         return replace(level, arm=arm)
     return None

@@ -171,6 +171,11 @@ class TestOfTwoUnderlyings:
         assert unknown in levels.notes
         assert (levels.max_profit, levels.max_loss) == (None, None)
 
+    def test_so_are_those_of_the_operator_of_scaling_and_of_the_category(self):
+        levels = read(self.PAIR, override=parse_override("target=30%; scale=50%:20%"))
+        assert (shown(levels.stop), shown(levels.target)) == ((750, DEFAULT), (450, OPERATOR))
+        assert [step.amount for step in levels.scaling] == [300_00]
+
     def test_rupees_are_taken_as_they_are(self):
         levels = read(self.PAIR, row("stop_loss", 90_000), row("profit_target", 75, level_id=2))
         assert (shown(levels.stop), shown(levels.target)) == ((90_000, ROW), (75, ROW))
@@ -200,6 +205,10 @@ class TestOfTwoUnderlyings:
         levels = read(self.PAIR, row("profit_target", 20, "percentage", level_name="trailing"))
         assert levels.trailing is None
         assert names(levels.notes, "profit_target row 1: 20 % of an amount that is not known; not used")
+
+    def test_a_share_of_the_premium_that_is_asked_for_follows_it(self):
+        levels = read(self.PAIR, override=parse_override("trail=10%premium@50"))
+        assert (levels.trailing.arm, levels.trailing.distance) == (50_00, 150_00)
 
     def test_rupees_and_shares_of_the_peak_follow_it_all_the_same(self):
         levels = read(self.PAIR, override=parse_override("trail=20%peak@50; lock=100@50"))

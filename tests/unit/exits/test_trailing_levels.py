@@ -49,6 +49,11 @@ class TestTrailing:
         assert trail(levels) == (525, 40, ROW, None)
         assert names(levels.notes, "arming level ₹551.25 (strategy_exit_levels) is beyond the max profit ₹525.00 by no")
 
+    def test_a_distance_of_the_rows_is_taken_as_it_is(self):
+        levels = read(None, arm(200), risk=risk(trailing_distance=700_00))
+        assert trail(levels) == (200, 700, ROW, None)
+        assert not names(levels.notes, "its distance")
+
     @pytest.mark.parametrize(
         ("text", "beyond"),
         [("trail=50@600", "arming level ₹600.00"), ("trail=700@600", "distance ₹700.00"), ("trail=10%peak@600", None)],
