@@ -160,9 +160,9 @@ class TestMonitor:
         for strategy_id in (1, 2):
             held = position(leg(strategy_id, 75, 100), strategy_id=strategy_id)
             engine.handle(ev.PositionOpened(held, ExitLevels(), 0))
-        ask(tmp_path, wish)
+        request = ask(tmp_path, wish)
         house.take_limit_reset()
-        assert take_answer(tmp_path) == (said,)
+        assert take_answer(request) == (said,)
 
     def test_the_tool_ends_with_2_when_it_is_refused(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv("STATE_DIR", str(tmp_path))
