@@ -10,6 +10,8 @@ from core.model.session_time import NS_PER_MS, NS_PER_S
 from core.position_cache_manager import OPEN_BOUND
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from core.exits.desk_settings import DeskSettings
     from core.exits.desk_state import DeskState
     from core.model.position import HoldingKey, Position, PositionReport
@@ -29,6 +31,7 @@ class BrokerWatch:
         self.outside = OutsideWatch(settings)
         self.command: Final = ReadPositions()
         self._settings = settings
+        self.uncompared: PositionReport | None = None
         self._compared_ns: int | None = None
         self._told: set[HoldingKey] = set()
 
@@ -43,6 +46,17 @@ class BrokerWatch:
             return True
         near_ns = self._settings.watch_near_ms * NS_PER_MS
         return desk.session_open is True and age >= near_ns and any(_is_near(booked) for booked in cache.booked())
+
+    def compare(
+        self, desk: DeskState, cache: PositionCacheManager, untouched: Iterable[Position], at_ns: int
+    ) -> list[Position]:
+        """Hold the positions that no exit works on against the newest report, when it is time. Those that others have closed."""
+        report = self.uncompared
+        if report is None or not self.may_compare(at_ns):
+            return []
+        self.uncompared, positions = None, list(untouched)
+        desk.out.extend(self.shortfall_alerts(positions, report))
+        return self.closed_outside(positions, cache, report, desk.utc_ns)
 
     def may_compare(self, at_ns: int) -> bool:
         """Whether it is time to hold the whole book against a report again: that costs milliseconds on a large one."""

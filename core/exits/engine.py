@@ -9,23 +9,22 @@ from core.exits import broker_words, exit_desk
 from core.exits.broker_watch import BrokerWatch
 from core.exits.closed_parts import ClosedParts, row_units_of, said_by
 from core.exits.desk_state import DeskState
-from core.exits.engine_words import EngineCounts, nothing_closed, with_prices
-from core.exits.exit_finish import alert_record
+from core.exits.engine_words import EngineCounts, nothing_closed, with_prices, would_exit
 from core.exits.guard_room import GuardRoom
-from core.exits.judge_bench import bench
+from core.exits.judge_bench import bench, take_news
 from core.exits.judges import Moment, RuleSetup
-from core.exits.order_plan import exit_id_of
 from core.exits.own_signals import operator_signal, outside_signal
 from core.exits.partial_close import PERCENT_OF, to_close
 from core.exits.precedence import most_pressing
 from core.exits.restore import Restored, adopt
+from core.exits.running_exits import RunningExits, is_of
 from core.model import events as ev
-from core.model.commands import Alert, Command, RecordExit, Remember, Severity
+from core.model.commands import Alert, Command, Remember, Severity
 from core.model.exit_levels import Rule
 from core.model.journal_records import RowsWritten
 from core.model.market import QuoteSource
 from core.model.memory import PositionMemory
-from core.model.session_time import NS_PER_S, ist_datetime
+from core.model.session_time import ist_datetime
 from core.model.signals import Mode, Signal
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from core.exits.running_exit import RunningExit
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
-    from core.model.position import Position, PositionReport
+    from core.model.position import Position
     from core.model.signals import ExitRecord
     from core.position_cache_manager import Holder, PositionCacheManager
 
@@ -62,18 +61,17 @@ class Engine:
         self.desk = DeskState(desk_settings, mode, self._quote_of, cache.is_doubted, self._held)
         self._watch = BrokerWatch(desk_settings)
         self._opened: dict[int, ev.PositionOpened] = {}
-        self._exiting: dict[int, RunningExit] = {}
         self._generations: dict[int, int] = {}
         self._closed = ClosedParts()
         self._alerted: set[int] = set()
-        self._uncompared: ev.PositionsRead | None = None
         self.room = GuardRoom(guard_settings)
         setup = rules or RuleSetup()
         self.judges: tuple[Judge, ...] = bench(self.room, cache, guard_settings, setup, self.desk, self.memory_of)
+        self._exiting = RunningExits(self.desk, self.room, self.judges)
 
     @property
     def guards(self) -> Mapping[int, PositionGuard]:
-        """Of the positions that no exit has taken over, by strategy id."""
+        """Of the positions that no whole exit has taken over, by strategy id."""
         return self.room.guards
 
     @property
@@ -110,7 +108,7 @@ class Engine:
         self._generations.update(restored.generations)
         self._closed = restored.closed
         for running in restored.running.values():
-            self._exiting[running.strategy_id] = running
+            self._exiting.of[running.strategy_id] = running
             self.cache.put(running.position)
         for record in restored.finished:
             for judge in self.judges:
@@ -165,7 +163,8 @@ class Engine:
         guard = self.guards.get(strategy_id)
         told = tuple(sorted(self._closed.told_of(opened.position), key=str))
         memory = replace(opened.memory, told=told)
-        if guard is not None:
+        if guard is not None and strategy_id not in self._exiting.of:
+            # Beside the exit of a share the peak is one of more units than will be left.
             memory = replace(memory, peak=guard.peak)
         for judge in self.judges:
             memory = judge.remember(strategy_id, memory)
@@ -203,44 +202,42 @@ class Engine:
         for judge in self.judges:
             signals.extend(judge.on_time(moment))
         self._fire_all(signals, event.at_ns)
-        if self._uncompared is not None and self._watch.may_compare(event.at_ns):
-            self._compare(self._uncompared.report, event.at_ns)
+        for position in self._watch.compare(self.desk, self.cache, self._exiting.untouched(), event.at_ns):
+            self._close_outside(position, event.at_ns)
         if self.mode is not Mode.SIMULATION and self._watch.is_due(desk, self.cache, event.at_ns):
             desk.holdings.ask(event.at_ns)
             desk.say(self._watch.command)
 
     def _judge(self, touched: Sequence[Holder], quote: Quote) -> None:
         signals = [signal for holder in touched for signal in holder.judge(quote)]
-        exiting = len(self._exiting)
+        carried_out = self.counts.signals
         self._fire_all(signals, quote.received_ns)
-        if len(self._exiting) > exiting:
+        if self.counts.signals > carried_out:
             # Once for all of them: a limit may begin hundreds of exits at once.
             self._advance(quote.received_ns)
 
     def _fire_all(self, signals: Iterable[Signal], at_ns: int) -> None:
         """Of all signals of one event, the most pressing one of each position."""
         for signal in most_pressing(signals):
-            guard = self.guards.get(signal.strategy_id)
+            guard = self.room.guard_of(signal.strategy_id)
             if guard is not None and not self.desk.stopping:
                 booked = guard.booked
                 self._fire(with_prices(signal, booked, self.desk.utc_ns), booked.position, at_ns)
         self._tell_news()
 
     def _tell_news(self) -> None:
-        news = self.room.peaks.union(*(judge.news for judge in self.judges))
-        if not news:
-            return
-        for strategy_id in news:
+        for strategy_id in take_news(self.room, self.judges):
             self.desk.say(Remember(strategy_id))
-        self.room.peaks.clear()
-        for judge in self.judges:
-            judge.news.clear()
 
     def _fire(self, signal: Signal, position: Position, at_ns: int) -> None:
         """One exit per position and generation. In alert mode the decision is reported and the position let be."""
         if self.desk.stopping:
             return
         strategy_id = position.strategy_id
+        running = self._exiting.of.get(strategy_id)
+        if running is not None:
+            self.counts.signals += self._exiting.press(running, signal, position, at_ns)
+            return
         self.room.tell(signal, at_ns)
         part, row_units = to_close(signal.action, position, self._opened[strategy_id].position, self._closed.whole_of)
         if part is None:
@@ -251,10 +248,9 @@ class Engine:
         if self.mode is Mode.ALERT:
             self._alert_only(signal, part, generation, at_ns)
             return
-        self._drop_guard(strategy_id)
+        self._keep_memory(strategy_id)
         self._generations[strategy_id] = generation
-        running = exit_desk.start_exit(self.desk, signal, part, generation, at_ns, row_units)
-        self._exiting[strategy_id] = running
+        self._exiting.start(signal, part, generation, at_ns, row_units)
 
     def _alert_only(self, signal: Signal, position: Position, generation: int, at_ns: int) -> None:
         """Say what would be closed. After a whole exit the position is let be; after a share its other levels go on."""
@@ -262,9 +258,7 @@ class Engine:
         if strategy_id in self._alerted:
             return
         self._generations[strategy_id] = generation
-        exit_id = f"{exit_id_of(position, generation)}-A{self.desk.utc_ns // NS_PER_S}"
-        self.desk.say(Alert(Severity.PAGE, f"would exit {position.strategy_name} ({strategy_id})", signal.reason))
-        self.desk.say(RecordExit(alert_record(exit_id, signal, position, self.desk.utc_ns)))
+        self.desk.out.extend(would_exit(signal, position, generation, self.desk.utc_ns))
         if signal.action in PERCENT_OF:
             self._mark_told(signal, position, at_ns)
             return
@@ -285,21 +279,31 @@ class Engine:
         self.room.keep_only(position.strategy_id, self._closed.levels_left(opened.position, opened.levels), at_ns)
         self.desk.say(Remember(position.strategy_id))
 
+    def _keep_memory(self, strategy_id: int) -> None:
+        """It is guarded again, with its peak, when the position turns out not to be closed after all."""
+        memory = self.memory_of(strategy_id)
+        if memory is not None:
+            self._opened[strategy_id] = replace(self._opened[strategy_id], memory=memory)
+
     def _drop_guard(self, strategy_id: int) -> None:
         if strategy_id in self.guards:
-            if (memory := self.memory_of(strategy_id)) is not None:
-                # It is guarded again, with its peak, when the position turns out not to be closed after all.
-                self._opened[strategy_id] = replace(self._opened[strategy_id], memory=memory)
-            self.room.drop(strategy_id)
-            for judge in self.judges:
-                judge.gone(strategy_id)
+            self._keep_memory(strategy_id)
+        self._exiting.unguard(strategy_id)
 
     def _on_opened(self, event: ev.PositionOpened) -> None:
-        self._opened[event.position.strategy_id] = event
+        strategy_id = event.position.strategy_id
+        self._opened[strategy_id] = event
         for level in event.memory.told:
             self._closed.mark_fired((leg.row_id for leg in event.position.legs), level)
-        if event.position.strategy_id not in self._exiting:
+        running = self._exiting.of.get(strategy_id)
+        if running is None:
             self._guard(event)
+        elif self._exiting.wants_guard(running):
+            # After a restart, or with other levels. The rows are those that the share is closed of, whoever has edited them since.
+            opened = replace(event, position=running.rows) if running.is_share else event
+            if is_of(running, self._closed.left_of(opened.position)):
+                self._guard(opened)
+                self._exiting.stand_by(running, event.at_ns)
 
     def _guard(self, event: ev.PositionOpened) -> None:
         """Guard what no exit has closed yet. Peaks survive an edit of the levels, not a change of the rows."""
@@ -320,7 +324,8 @@ class Engine:
         levels = self._closed.levels_left(event.position, event.levels)
         guard = self.room.guard(booked, levels, memory.peak, event.at_ns, known)
         guard.original = event.position
-        for judge in self.judges:
+        running = self._exiting.of.get(strategy_id)
+        for judge in self.judges if running is None or running.is_share else ():
             judge.opened(guard, memory)
 
     def _on_doubted(self, event: ev.PricesDoubted) -> None:
@@ -334,8 +339,11 @@ class Engine:
 
     def _on_gone(self, event: ev.PositionGone) -> None:
         self._opened.pop(event.strategy_id, None)
-        if event.strategy_id not in self._exiting:
+        if event.strategy_id not in self._exiting.of:
             self._forget_position(event.strategy_id)
+        elif event.strategy_id in self.guards:
+            # Its rows are gone: the share is closed to its end, but no level closes the rest any more.
+            self._drop_guard(event.strategy_id)
 
     def _forget_position(self, strategy_id: int) -> None:
         self._drop_guard(strategy_id)
@@ -347,15 +355,7 @@ class Engine:
         broker_words.on_positions(self.desk, event)
         if self.mode is not Mode.SIMULATION:
             # Exits under way use the report now. Holding the whole book against it takes milliseconds and can wait a beat.
-            self._uncompared = event
-
-    def _compare(self, report: PositionReport, at_ns: int) -> None:
-        self._uncompared = None
-        guarded = [guard.booked.position for guard in self.guards.values()]
-        for alert in self._watch.shortfall_alerts(guarded, report):
-            self.desk.say(alert)
-        for position in self._watch.closed_outside(guarded, self.cache, report, self.desk.utc_ns):
-            self._close_outside(position, at_ns)
+            self._watch.uncompared = event.report
 
     def _close_outside(self, position: Position, at_ns: int) -> None:
         signal = outside_signal(position.strategy_id, at_ns)
@@ -371,7 +371,7 @@ class Engine:
             self.desk.record(RowsWritten(event.exit_id))
 
     def _on_operator(self, event: ev.OperatorExitRequested) -> None:
-        guard = self.guards.get(event.strategy_id)
+        guard = self.room.guard_of(event.strategy_id)
         if guard is not None:
             signal = operator_signal(event.strategy_id, guard.booked.pnl, event.at_ns)
             self._fire(signal, guard.booked.position, event.at_ns)
@@ -379,14 +379,14 @@ class Engine:
     def _advance(self, at_ns: int) -> None:
         exit_desk.advance(self.desk, at_ns)
         self.room.has_new_deadline = True
-        for running in list(self._exiting.values()):
-            if running.exit_id not in self.desk.exits:
-                self._finish(running, at_ns)
+        for running in self._exiting.over():
+            self._finish(running, at_ns)
 
     def _finish(self, running: RunningExit, at_ns: int) -> None:
         """An exit left the desk: closed, or given up because the position is still there after all."""
         strategy_id = running.strategy_id
-        del self._exiting[strategy_id]
+        self._keep_memory(strategy_id)
+        del self._exiting.of[strategy_id]
         record = self.desk.unwritten.get(running.exit_id)
         if record is not None:
             self._closed.take(record, row_units_of(running))
@@ -396,7 +396,7 @@ class Engine:
             self.counts.exits_finished += 1
         waiting = self._opened.get(strategy_id)
         if waiting is None:
-            self.cache.remove(strategy_id)
+            self._forget_position(strategy_id)
         else:
             # What is left is booked in its place: with the marks that are known, it is not blind until every leg ticks again.
             self._guard(replace(waiting, at_ns=at_ns))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from core.exits.exit_finish import alert_record
+from core.exits.order_plan import exit_id_of
 from core.exits.partial_close import PERCENT_OF
 from core.exits.rules import PRICE_RULES
-from core.model.commands import Alert, Severity
+from core.model.commands import Alert, Command, RecordExit, Severity
 from core.model.money import rupees_text
 from core.model.session_time import NS_PER_S, ist_datetime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from core.model.market import Quote
     from core.model.money import Paise
     from core.model.position import Leg, Position
@@ -37,6 +41,14 @@ def nothing_closed(signal: Signal, position: Position) -> Alert:
     if signal.action in PERCENT_OF:
         subject, why = f"{name} is too small to split", f"{asked} of it is no whole number of lots"
     return Alert(Severity.WARNING, subject, f"{signal.reason}; {why}: nothing is closed at this level")
+
+
+def would_exit(signal: Signal, position: Position, generation: int, utc_ns: int) -> Iterator[Command]:
+    """What alert mode says instead of an exit."""
+    name = f"{position.strategy_name} ({position.strategy_id})"
+    yield Alert(Severity.PAGE, f"would exit {name}", signal.reason)
+    exit_id = f"{exit_id_of(position, generation)}-A{utc_ns // NS_PER_S}"
+    yield RecordExit(alert_record(exit_id, signal, position, utc_ns))
 
 
 def with_prices(signal: Signal, booked: BookedPosition, utc_ns: int) -> Signal:

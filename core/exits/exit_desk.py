@@ -60,6 +60,12 @@ def start_exit(
     return running
 
 
+def widen(desk: DeskState, running: RunningExit, signal: Signal, whole: Position) -> None:
+    """Make of the exit of a share, durably, one of all that was left of the position when it began."""
+    running.widen(signal, whole)
+    desk.record(ExitStarted(running.exit_id, running.generation, signal, whole))
+
+
 def advance(desk: DeskState, at_ns: int) -> None:
     """Let every running exit do what is due: chase orders, judge legs, release longs, send, finish, read positions."""
     desk.wake_ns = None

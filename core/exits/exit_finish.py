@@ -273,12 +273,13 @@ def _realised(running: RunningExit, legs: Sequence[LegExecution]) -> Paise | Non
 def _latency(running: RunningExit) -> Latency:
     signal = running.signal
     decided = signal.decided_ns if running.decided_ns is None else running.decided_ns
-    sent = [a for a in running.attempts if a.sent_ns is not None and a.durable_ns is not None]
+    own = [a for leg in running.legs for a in leg.own_attempts]
+    sent = [a for a in own if a.sent_ns is not None and a.durable_ns is not None]
     first = min(sent, key=lambda a: a.prepared_ns, default=None)
     tick = None if signal.tick_received_ns is None else _ms(signal.tick_received_ns, decided)
     if first is None:
         return Latency(tick_to_decision=tick)
-    last_fill = max((a.ended_ns for a in running.attempts if a.filled and a.ended_ns is not None), default=None)
+    last_fill = max((a.ended_ns for a in own if a.filled and a.ended_ns is not None), default=None)
     return Latency(
         tick_to_decision=tick,
         decision_to_durable=_ms(decided, first.durable_ns),

@@ -100,6 +100,7 @@ class LegTrigger(StrEnum):
     CLOSABLE = "closable"
     PROVED_FLAT = "proved flat"
     LATE_ORDER = "late order"
+    WIDENED = "widened"
 
 
 LEG_TRANSITIONS: Final[Mapping[tuple[LegState, LegTrigger], LegState]] = {
@@ -110,6 +111,8 @@ LEG_TRANSITIONS: Final[Mapping[tuple[LegState, LegTrigger], LegState]] = {
     (LegState.BLOCKED, LegTrigger.PROVED_FLAT): LegState.FLAT,
     # An order thought absent appears after the leg was proved flat.
     (LegState.FLAT, LegTrigger.LATE_ORDER): LegState.OPEN,
+    # The share of it is closed, and now the rest is to be closed as well.
+    (LegState.FLAT, LegTrigger.WIDENED): LegState.OPEN,
 }
 
 
@@ -122,6 +125,7 @@ class ExitState(StrEnum):
 class ExitTrigger(StrEnum):
     HALT = "halt"
     ALL_FLAT = "all flat"
+    WIDENED = "widened"
 
 
 EXIT_TRANSITIONS: Final[Mapping[tuple[ExitState, ExitTrigger], ExitState]] = {
@@ -129,6 +133,9 @@ EXIT_TRANSITIONS: Final[Mapping[tuple[ExitState, ExitTrigger], ExitState]] = {
     (ExitState.EXECUTING, ExitTrigger.ALL_FLAT): ExitState.CLOSED,
     # A person closed it by hand, or told us to go on.
     (ExitState.HALTED, ExitTrigger.ALL_FLAT): ExitState.CLOSED,
+    # The exit of a share becomes one of the whole.
+    (ExitState.EXECUTING, ExitTrigger.WIDENED): ExitState.EXECUTING,
+    (ExitState.HALTED, ExitTrigger.WIDENED): ExitState.EXECUTING,
 }
 
 _State = TypeVar("_State", AttemptState, LegState, ExitState)

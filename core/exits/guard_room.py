@@ -23,6 +23,7 @@ _SWEEP_AT_LEAST: Final = 256
 class GuardRoom:
     """`guards` by strategy id. `has_new_deadline` is set when somebody may have to be asked earlier than before.
 
+    `escorts` are the guards of positions whose whole exit is under way, and may still become more urgent.
     `peaks` are strategy ids whose peak has risen, for the engine to take out. `on_decision` hears, at a monotonic time, of every
     signal that is acted on, before it is, and (without a signal) of a guard's `changes`. It must be quick.
 
@@ -32,6 +33,7 @@ class GuardRoom:
     def __init__(self, settings: GuardSettings) -> None:
         self._settings = settings
         self.guards: dict[int, PositionGuard] = {}
+        self.escorts: dict[int, PositionGuard] = {}
         self.deadlines: dict[int, int] = {}
         self.has_new_deadline = False
         self.peaks: set[int] = set()
@@ -87,12 +89,20 @@ class GuardRoom:
         self.deadlines[strategy_id] = at_ns
         self.has_new_deadline = True
 
+    def guard_of(self, strategy_id: int) -> PositionGuard | None:
+        """Whoever may fire for the position."""
+        return self.guards.get(strategy_id) or self.escorts.get(strategy_id)
+
+    def escort(self, strategy_id: int) -> None:
+        """The position is being closed: its guard goes on beside the exit."""
+        self.escorts[strategy_id] = self.guards.pop(strategy_id)
+
     def look_again(self) -> None:
         """Somebody beside the guards may have to be asked earlier than before."""
         self.has_new_deadline = True
 
     def drop(self, strategy_id: int) -> PositionGuard | None:
-        guard = self.guards.pop(strategy_id, None)
+        guard = self.guards.pop(strategy_id, None) or self.escorts.pop(strategy_id, None)
         self.deadlines.pop(strategy_id, None)
         if guard is not None:
             guard.booked.rearm = guard.booked.open_band
@@ -115,19 +125,19 @@ class GuardRoom:
 
     def distrust(self, slot: InstrumentSlot, at_ns: int) -> None:
         for booked in slot.positions:
-            guard = self.guards.get(booked.position.strategy_id)
+            guard = self.guard_of(booked.position.strategy_id)
             if guard is not None:
                 guard.distrust(slot.key, at_ns)
 
     def _next_sweep(self) -> list[int]:
-        ids = list(self.guards)
+        ids = [*self.guards, *self.escorts]
         size = max(_SWEEP_AT_LEAST, len(ids) // 4 + 1)
         start = self._sweep_from if self._sweep_from < len(ids) else 0
         self._sweep_from = start + size
         return ids[start : start + size]
 
     def _ask_time(self, strategy_id: int, moment: Moment) -> tuple[Signal, ...]:
-        guard = self.guards.get(strategy_id)
+        guard = self.guard_of(strategy_id)
         if guard is None:
             self.deadlines.pop(strategy_id, None)
             return ()

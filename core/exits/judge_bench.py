@@ -1,4 +1,4 @@
-"""Which judges sit beside the guards of one engine, in the order in which they are asked."""
+"""Which judges sit beside the guards of one engine, in the order in which they are asked, and what they all have to say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from core.exits.scope_limits import ScopeLimits
 from core.exits.underlying_watch import UnderlyingWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from core.exits.desk_state import DeskState
     from core.exits.guard_room import GuardRoom
@@ -38,3 +38,13 @@ def bench(
     if not rules.limits:
         return judges
     return (*judges, ScopeLimits(rules.limits, cache, settings, desk, room, memory_of))
+
+
+def take_news(room: GuardRoom, judges: Iterable[Judge]) -> set[int]:
+    """Strategy ids of which something is to be remembered since the last call."""
+    news = set(room.peaks)
+    room.peaks.clear()
+    for judge in judges:
+        news |= judge.news
+        judge.news.clear()
+    return news

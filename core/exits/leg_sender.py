@@ -186,8 +186,13 @@ def _send_slices(desk: DeskState, running: RunningExit, leg: RunningLeg, wanted:
     return sent
 
 
+def is_spent(desk: DeskState, leg: RunningLeg) -> bool:
+    """It has had all its attempts."""
+    return leg.attempts_that_count >= desk.settings.attempts_per_leg_per_day
+
+
 def _within_budgets(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> bool:
-    if leg.attempts_that_count >= desk.settings.attempts_per_leg_per_day:
+    if is_spent(desk, leg):
         halt(desk, running, f"{leg.attempts_that_count} attempts on {leg.leg.instrument.symbol} did not close it")
         return False
     free_at = max(desk.second_budget.free_at(at_ns, len(desk.unposted)), leg.minute_budget.free_at(at_ns))

@@ -92,6 +92,11 @@ def _apply(restored: Restored, record: JournalRecord, desk: DeskState, at_ns: in
 
 
 def _start(restored: Restored, record: ExitStarted, desk: DeskState, at_ns: int) -> None:
+    running = restored.running.get(record.exit_id)
+    if running is not None:
+        # The exit of a share has become one of the whole.
+        running.widen(record.signal, record.position)
+        return
     budgets = tuple(per_minute(desk.settings.attempts_per_leg_per_minute) for _ in record.position.legs)
     strategy_id = record.position.strategy_id
     restored.generations[strategy_id] = max(restored.generations.get(strategy_id, 0), record.generation)

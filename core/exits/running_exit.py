@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core.exits.exit_lifecycle import (
     ATTEMPT_TRANSITIONS,
+    EXIT_TRANSITIONS,
     LEG_TRANSITIONS,
     LIVE,
     AttemptState,
     AttemptTrigger,
     ExitState,
+    ExitTrigger,
     LegState,
+    LegTrigger,
     fire,
 )
 from core.exits.order_plan import closing_side, short_legs
 from core.model.orders import OrderReport, OrderStatus, Side
 
 if TYPE_CHECKING:
-    from core.exits.exit_lifecycle import LegTrigger
     from core.exits.order_gate import RollingBudget
     from core.model.money import Paise
     from core.model.orders import OrderIntent
@@ -114,13 +116,17 @@ def _trigger_of(report: OrderReport, attempt: Attempt) -> AttemptTrigger:
 
 @dataclass(slots=True)
 class RunningLeg:
-    """One leg of an exit. `next_send_ns`: no new order before (pause after a round, a refusal, a rate limit)."""
+    """One leg of an exit. `next_send_ns`: no new order before (pause after a round, a refusal, a rate limit).
+
+    `before`: how many of its attempts an exit of a share had made that has become one of the whole: rounds begin anew.
+    """
 
     index: int
     leg: Leg
     state: LegState
     minute_budget: RollingBudget
     attempts: list[Attempt] = field(default_factory=list)
+    before: int = 0
     next_send_ns: int = 0
     quote_asked_ns: int | None = None
     flat_seen_ns: int | None = None
@@ -149,9 +155,13 @@ class RunningLeg:
         return [attempt for attempt in self.attempts if attempt.is_live]
 
     @property
+    def own_attempts(self) -> list[Attempt]:
+        return self.attempts[self.before :]
+
+    @property
     def rounds(self) -> int:
         """How often the leg has been to market: slices that live side by side are one round."""
-        return len({attempt.round for attempt in self.attempts if attempt.is_a_round})
+        return len({attempt.round for attempt in self.own_attempts if attempt.is_a_round})
 
     def round_of_next(self) -> int:
         """The round that an order prepared now belongs to."""
@@ -165,7 +175,7 @@ class RunningLeg:
 
     @property
     def attempts_that_count(self) -> int:
-        return sum(attempt.counts for attempt in self.attempts)
+        return sum(attempt.counts for attempt in self.own_attempts)
 
     def average_price(self) -> Paise | None:
         """Volume-weighted fill price in paise, rounded; None when nothing filled or a fill's price is unknown."""
@@ -180,12 +190,19 @@ class RunningLeg:
     def fire(self, trigger: LegTrigger) -> None:
         self.state = fire(LEG_TRANSITIONS, self.state, trigger)
 
+    def widen(self, leg: Leg) -> None:
+        """Close all of `leg`, of which this was a share. Orders of the share live on, and their fills count."""
+        self.leg, self.before = leg, len(self.attempts)
+        self.flat_seen_ns = self.mismatch_since_ns = None
+        if self.state is LegState.FLAT:
+            self.fire(LegTrigger.WIDENED)
+
 
 @dataclass(slots=True)
 class RunningExit:
     """`generation` counts the exits of a strategy; `alerted` holds the subjects already told, so that each is told once.
 
-    `abandoned`: it was only to record a close by others, and the position is there after all.
+    `abandoned`: it was only to record a close by others, and the position is there after all. `row_units` as in ExitStarted.
     """
 
     exit_id: str
@@ -206,6 +223,16 @@ class RunningExit:
         return self.position.strategy_id
 
     @property
+    def is_share(self) -> bool:
+        return bool(self.row_units)
+
+    @property
+    def rows(self) -> Position:
+        """The rows that a share is closed of, as the database had them when it began."""
+        legs = zip(self.position.legs, self.row_units, strict=True)
+        return replace(self.position, legs=tuple(replace(leg, units=units) for leg, units in legs))
+
+    @property
     def shorts_are_flat(self) -> bool:
         return all(leg.state is LegState.FLAT for leg in self.legs if leg.leg.units < 0)
 
@@ -216,6 +243,15 @@ class RunningExit:
     @property
     def attempts(self) -> list[Attempt]:
         return [attempt for leg in self.legs for attempt in leg.attempts]
+
+    def widen(self, signal: Signal, whole: Position) -> None:
+        """Go on as the exit of all that was left when the share began: `whole` has the same legs, with more units."""
+        for leg, all_of_it in zip(self.legs, whole.legs, strict=True):
+            leg.widen(all_of_it)
+        self.signal, self.position, self.row_units = signal, whole, ()
+        self.state = fire(EXIT_TRANSITIONS, self.state, ExitTrigger.WIDENED)
+        self.halted_reason, self.decided_ns = "", None
+        self.alerted.clear()
 
 
 def start_legs(position: Position, minute_budgets: tuple[RollingBudget, ...]) -> tuple[RunningLeg, ...]:

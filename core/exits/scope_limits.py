@@ -215,8 +215,8 @@ class ScopeLimits:
             reason = words.trip_reason(trip, pool.members)
             self._day.keep(latch)
             self._desk.say(words.tripped_alert(latch, reason))
-            those = pool.guarded.values()
-            signals += [words.limit_signal(member, latch, reason, at_ns, trip.tick_ns) for member in those]
+            # An exit that is under way may become more urgent.
+            signals += [words.limit_signal(member, latch, reason, at_ns, trip.tick_ns) for member in pool.members]
             pool.rearm()
         return signals
 
@@ -226,7 +226,7 @@ class ScopeLimits:
         for key, latch in self._ledger.latches.items():
             pool = self._roster.pool_of(key)
             reason = words.latched_reason(latch)
-            members = () if pool is None else pool.guarded.values()
+            members = () if pool is None else pool.members
             signals += [words.limit_signal(member, latch, reason, at_ns, None) for member in members]
         return signals
 

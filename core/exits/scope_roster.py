@@ -85,6 +85,9 @@ class Roster:
         position = guard.booked.position
         member = Member(guard.booked, guard, self.pools_of(position.strategy_id, underlying_of(position)))
         member.day, member.day_base = memory.day, memory.day_base
+        if position.strategy_id in self.unseen:
+            # A restart came while a share of it was being closed.
+            self._see(position.strategy_id)
         before = self._taken(position.strategy_id)
         if before is not None:
             member.carried = before.change
@@ -105,8 +108,8 @@ class Roster:
             self.left[strategy_id] = member
 
     def note_share(self, strategy_id: int) -> None:
-        """A share of it has been closed, perhaps before anybody looked what became of it: its rows were not edited."""
-        member = self.left.get(strategy_id)
+        """A share of it has been closed: its rows were not edited."""
+        member = self.members.get(strategy_id)
         if member is not None:
             member.guard = None
 
@@ -211,7 +214,7 @@ class Roster:
     def _look_for_unseen(self, running: dict[int, RunningExit]) -> Iterable[Over]:
         """Exits that an earlier run began: nothing is known of their P&L until they are over."""
         for strategy_id, each in running.items():
-            if strategy_id not in self.leaving and strategy_id not in self.unseen:
+            if self.counted(strategy_id) is None and strategy_id not in self.unseen:
                 underlying = underlying_of(each.position)
                 pools = self.pools_of(strategy_id, underlying)
                 self.unseen[strategy_id] = underlying, pools

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class ExitStarted:
     """A signal became an exit. `position` is frozen here: later edits of the rows do not change what is closed.
 
-    `row_units`: signed units of each leg's row in the database, given when the exit closes only a share of them.
+    `row_units`: signed units of each leg's row in the database, given when the exit closes only a share of them. A second record
+    of the same `exit_id` makes of such an exit one of all units of `position`: its orders so far go on, and count.
     """
 
     exit_id: str

@@ -171,8 +171,6 @@ class Day:
             # What came out of a backlog that is over is the newest there is.
             self.market.held = (0, 0)
             self._look.update(self.judges)
-        for leaving in tuple(self.leaving):
-            self._fill(leaving)
         now, looked, self._look = ist(self.now_ms), self._look, set()
         found: dict[int, list[Signal]] = {}
         for strategy_id, judge in self.judges.items():
@@ -192,6 +190,9 @@ class Day:
         for judge, signal in fired:
             found[judge.position.strategy_id].append(signal)
         self._decide(found)
+        filled = [self._fill(each) for each in tuple(self.leaving)]
+        if any(filled):
+            self._clock()
 
     def _on_seen(self, seen: Seen, before: Seen | None) -> None:
         key = seen.shown.key
@@ -230,8 +231,9 @@ class Day:
             self._clock()
 
     def _act(self, judge: Judge, signal: Signal) -> bool:
-        """Carry the signal out; whether the position goes on at once."""
+        """Carry the signal out; whether the position goes on at once. The sale of a share becomes one of the whole."""
         position, pnl, units = judge.position, judge.pnl, None
+        selling = next((each for each in self.leaving if each.judge is judge), None)
         if signal.action in WHOLE:
             units = tuple(abs(leg.units) for leg in judge.legs)
         elif signal.action in SHARES:
@@ -242,10 +244,18 @@ class Day:
         self._look.add(position.strategy_id)
         if units is None:
             return True
-        self._leave(judge)
-        leaving = Leaving(judge, SHARES.get(signal.action, 100), units)
-        self.leaving.append(leaving)
-        return self._fill(leaving)
+        leaving = selling
+        if leaving is None:
+            leaving = Leaving(judge, SHARES.get(signal.action, 100), units)
+            self.leaving.append(leaving)
+        else:
+            leaving.widen()
+        if leaving.percent == 100:
+            self._leave(judge)
+        else:
+            judge.begin_share()
+        self._fill(leaving)
+        return leaving.percent < 100
 
     def _leave(self, judge: Judge) -> None:
         strategy_id = judge.position.strategy_id
@@ -267,8 +277,9 @@ class Day:
             self.members.over(judge, leaving.realised)
             return False
         judge.close_share(leaving.percent, leaving.units, leaving.realised)
-        del self.members.leaving[judge.position.strategy_id]
-        self._watch(judge)
+        self._look.add(judge.position.strategy_id)
+        if judge.position.strategy_id in self.greeks:
+            self.greeks[judge.position.strategy_id].begin_anew()
         return True
 
 

@@ -119,7 +119,7 @@ class Eye:
         for judge in self.watchers:
             for level in judge.position.levels.underlying:
                 is_left = ("underlying_level", level) not in judge.done and SHARES.get(level.action, 100) > judge.gone
-                if level.minutes == minutes and is_left:
+                if level.minutes == minutes and is_left and judge.has_a_say(level.action):
                     yield judge, level
 
     def by_tick(self, now_ms: int) -> Iterator[tuple[Judge, Signal]]:

@@ -11,7 +11,7 @@ from tests.oracle.market import Market
 
 @dataclass(slots=True, eq=False)
 class Leaving:
-    """A position on its way out, or `percent` of the original: `units` (unsigned) of each leg.
+    """A position on its way out, or `percent` of the original: `units` (unsigned) of each leg, of which `left` are not sold yet.
 
     Shorts first. A leg waits for its first price, for somebody on the other side, and for the session; where no book is shown at
     all an order goes out all the same. The bid fills a long, the ask a short, the last price where no book is shown.
@@ -20,24 +20,36 @@ class Leaving:
     judge: Judge
     percent: int
     units: tuple[int, ...]
-    prices: dict[int, int] = field(default_factory=dict)
+    left: list[int] = field(init=False)
+    earned: int = 0
+
+    def __post_init__(self) -> None:
+        self.left = list(self.units)
+
+    def widen(self) -> None:
+        """The whole of the position is to go, and not a share: what the share has sold is sold."""
+        whole = tuple(abs(leg.units) for leg in self.judge.legs)
+        self.left = [
+            left + all_of_it - share for left, all_of_it, share in zip(self.left, whole, self.units, strict=True)
+        ]
+        self.percent, self.units = 100, whole
 
     def is_filled(self, market: Market) -> bool:
         """Fill what can be filled now; whether all is."""
         legs = self.judge.legs
         for at, leg in sorted(enumerate(legs), key=lambda each: each[1].units > 0):
-            is_short_open = any(other.units < 0 and i not in self.prices for i, other in enumerate(legs))
+            is_short_open = any(other.units < 0 and self.left[i] for i, other in enumerate(legs))
             price = _price(leg, market)
-            if at not in self.prices and not (leg.units > 0 and is_short_open) and price is not None:
-                self.prices[at] = price
-        return len(self.prices) == len(legs)
+            if not (leg.units > 0 and is_short_open) and price is not None:
+                sold = self.left[at] if leg.units > 0 else -self.left[at]
+                self.earned += sold * (price - (leg.entry or 0))
+                self.left[at] = 0
+        return not any(self.left)
 
     @property
     def realised(self) -> int:
         """On the position in all, shares closed before included."""
-        legs = enumerate(zip(self.judge.legs, self.units, strict=True))
-        now = sum((gone if leg.units > 0 else -gone) * (self.prices[at] - (leg.entry or 0)) for at, (leg, gone) in legs)
-        return self.judge.realised + now
+        return self.judge.realised + self.earned
 
 
 def _price(leg: Leg, market: Market) -> int | None:

@@ -88,7 +88,8 @@ class Watched:
     def _compare(self, figures: Figures, now_ms: int) -> Iterator[tuple[Judge, Signal]]:
         judge = self.judge
         for level in judge.position.levels.greeks:
-            if ("greeks", level) in judge.done or SHARES.get(level.action, 100) <= judge.gone:
+            is_done = ("greeks", level) in judge.done or SHARES.get(level.action, 100) <= judge.gone
+            if is_done or not judge.has_a_say(level.action):
                 continue
             measure, threshold = self._measure(level, figures), round(level.threshold * UNITS)
             is_reached = measure is not None and (

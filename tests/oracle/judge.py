@@ -17,7 +17,7 @@ from datetime import date, datetime
 from fractions import Fraction
 from typing import NamedTuple
 
-from tests.oracle.book import SHARES, Leg, Position
+from tests.oracle.book import SHARES, WHOLE, Leg, Position
 from tests.oracle.market import Market, Seen
 
 SETTLE_MS = 100
@@ -60,7 +60,10 @@ class _Breach:
 
 
 class Judge:
-    """One position. `done`: levels that have had their say, as (rule, level). `peak` is remembered across restarts."""
+    """One position. `done`: levels that have had their say, as (rule, level). `peak` is remembered across restarts.
+
+    While a share of it is sold it is judged whole, by what closes the whole; what the peak rises by meanwhile does not last.
+    """
 
     def __init__(self, position: Position, market: Market, *, peak: int | None = None, realised: int = 0) -> None:
         self.position = position
@@ -79,8 +82,17 @@ class Judge:
         self.peak = max(peak or 0, 0) if starts_at_0 else peak
         self._breaches: dict[str, _Breach] = {}
         self._lines: list[Line] | None = None
+        self.is_selling = False
+        self._peak_before: int | None = None
 
     # Facts
+
+    def has_a_say(self, action: str) -> bool:
+        """Whether a level that asks for it may fire now."""
+        return not self.is_selling or action in WHOLE
+
+    def begin_share(self) -> None:
+        self.is_selling, self._peak_before, self._lines = True, self.peak, None
 
     def tell_day(self, now: datetime) -> None:
         if now.date() == self._today:
@@ -103,6 +115,7 @@ class Judge:
         for leg, gone in zip(self.legs, units, strict=True):
             self.closed[leg.row_id] = self.closed.get(leg.row_id, 0) + gone
         self.realised = realised
+        self.is_selling, self.peak = False, self._peak_before
         self.legs = self.position.without(self.closed)
         self.gone, self._lines = max(self.gone, percent), None
         self.weigh()
@@ -114,6 +127,8 @@ class Judge:
     def begin_again(self) -> None:
         """After a restart: what waited is forgotten, what was reached and closed is not."""
         self._breaches.clear()
+        if self.is_selling:
+            self.peak = self._peak_before
         self.weigh()
         self._lines = None
 
@@ -187,6 +202,8 @@ class Judge:
         if ticked is not None:
             for breach in self._breaches.values():
                 breach.updated.add(ticked)
+        for gone in self._breaches.keys() - {line.rule for line in self._lines}:
+            del self._breaches[gone]
         found = []
         for line in self._lines:
             if not line.is_beyond(pnl):
@@ -214,7 +231,7 @@ class Judge:
             yield Line("lock_profit", floor, True, "CLOSE_POSITION", floor - (HARD - 1) * (trigger - floor))
         yield from self._find_time_stops()
         yield from self._find_targets()
-        if levels.adjustment is not None and ("adjustment", None) not in self.done:
+        if levels.adjustment is not None and ("adjustment", None) not in self.done and self.has_a_say("ADJUST"):
             first, last = levels.adjustment
             yield Line("adjustment", -first, True, "ADJUST", last=-last)
 
@@ -229,7 +246,8 @@ class Judge:
 
     def _find_targets(self) -> Iterator[Line]:
         levels = self.position.levels
-        if levels.target is not None and ("profit_target", None) not in self.done:
+        is_target_left = ("profit_target", None) not in self.done and self.has_a_say(levels.target_action)
+        if levels.target is not None and is_target_left:
             yield Line("profit_target", levels.target, False, levels.target_action)
         left = self._scaling_left()
         if left:
@@ -240,7 +258,7 @@ class Judge:
         return [
             level
             for level in self.position.levels.scaling
-            if ("scaling_target", level) not in self.done and SHARES[level[1]] > self.gone
+            if ("scaling_target", level) not in self.done and SHARES[level[1]] > self.gone and self.has_a_say(level[1])
         ]
 
     def _signal(self, line: Line, pnl: int) -> Signal:

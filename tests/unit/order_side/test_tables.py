@@ -37,11 +37,14 @@ LEG_ROWS = {
     (LegState.BLOCKED, LegTrigger.CLOSABLE): LegState.OPEN,
     (LegState.BLOCKED, LegTrigger.PROVED_FLAT): LegState.FLAT,
     (LegState.FLAT, LegTrigger.LATE_ORDER): LegState.OPEN,
+    (LegState.FLAT, LegTrigger.WIDENED): LegState.OPEN,
 }
 EXIT_ROWS = {
     (ExitState.EXECUTING, ExitTrigger.HALT): ExitState.HALTED,
     (ExitState.EXECUTING, ExitTrigger.ALL_FLAT): ExitState.CLOSED,
     (ExitState.HALTED, ExitTrigger.ALL_FLAT): ExitState.CLOSED,
+    (ExitState.EXECUTING, ExitTrigger.WIDENED): ExitState.EXECUTING,
+    (ExitState.HALTED, ExitTrigger.WIDENED): ExitState.EXECUTING,
 }
 TABLES = [
     (
