@@ -63,12 +63,14 @@ async def view_in_steps(parts: Parts, started_ns: int) -> MonitorView:
             views.append(guarded_view(guard))
         if len(views) % _STEP == 0:
             await asyncio.sleep(0)
-    # What began to exit meanwhile is shown there.
     return _view(parts, started_ns, [view for view in views if view.position.strategy_id in engine.guards])
 
 
 def _view(parts: Parts, started_ns: int, guarded: Sequence[PositionView]) -> MonitorView:
-    positions = (*guarded, *exiting_views(parts.engine), *_exited(parts))
+    # What exits, or began to exit meanwhile, is shown as that, also while the rest of it is guarded beside the exit of a share.
+    exiting = {running.strategy_id for running in parts.engine.unresolved}
+    still = [view for view in guarded if view.position.strategy_id not in exiting]
+    positions = (*still, *exiting_views(parts.engine), *_exited(parts))
     shown = {each.position.strategy_id for each in positions}
     # A position without one of its level rows is guarded all the same; without a trade row it is not, or not wholly.
     not_read: list[tuple[int, str]] = []
@@ -110,7 +112,7 @@ def _statistics(parts: Parts, started_ns: int) -> Statistics:
     realised = [pnl for pnl in known if pnl is not None]
     return Statistics(
         uptime_s=(parts.clock.monotonic_ns() - started_ns) / NS_PER_S,
-        positions=len(parts.engine.guards) + len(parts.engine.unresolved),
+        positions=len(parts.engine.guards.keys() | {running.strategy_id for running in parts.engine.unresolved}),
         price_updates=parts.price_cache.counts.taken,
         corrupt_packets=0 if feed is None else feed.corrupt,
         dropped_prices=parts.cache.absurd + parts.cache.late + (0 if feed is None else feed.bad_prices),

@@ -108,8 +108,8 @@ class Roster:
             self.left[strategy_id] = member
 
     def note_share(self, strategy_id: int) -> None:
-        """A share of it has been closed: its rows were not edited."""
-        member = self.members.get(strategy_id)
+        """A share of it has been closed, perhaps before anybody looked what became of it: its rows were not edited."""
+        member = self.members.get(strategy_id) or self.left.get(strategy_id)
         if member is not None:
             member.guard = None
 

@@ -38,8 +38,8 @@ def outcome_of(run: ReplayRun, played: Played, took_s: float) -> RunOutcome:
 
 def _position(run: ReplayRun, strategy_id: int, fills: Mapping[str, list[Fill]]) -> PositionOutcome:
     position = run.positions[strategy_id]
-    own = [decided for decided in run.decided.values() if decided.started.position.strategy_id == strategy_id]
-    exits = tuple(_exit(decided, fills.get(decided.started.exit_id, ())) for decided in own)
+    own = [(key, each) for key, each in run.decided.items() if each.started.position.strategy_id == strategy_id]
+    exits = tuple(_exit(decided, fills.get(exit_id, ())) for exit_id, decided in own)
     booked = run.engine.cache.get(strategy_id)
     curve = run.curves.of.get(strategy_id, Curve())
     if exits:

@@ -238,6 +238,10 @@ class ReplayRun:
     def _note(self, command: cmd.Command, at_ns: int) -> None:
         match command:
             case cmd.WriteJournal(ExitStarted() as started):
+                share = self.decided.pop(started.exit_id, None)
+                if share is not None:
+                    # The exit of a share has become one of the whole: decided twice, carried out as one.
+                    self.decided[f"{started.exit_id} (share)"] = share
                 self.decided[started.exit_id] = Decided(started, at_ns, self.utc(at_ns))
                 self.curves.curve(started.position.strategy_id).note(started.signal.pnl)
             case cmd.RecordExit(record):
@@ -257,7 +261,7 @@ class ReplayRun:
         if self.plan.levels_of is not None:
             levels = self.plan.levels_of(position, levels)
         self.positions[strategy_id] = position
-        is_exiting = any(running.strategy_id == strategy_id for running in self.engine.unresolved)
+        is_exiting = self._is_exiting(strategy_id)
         self._say(ev.PositionOpened(position, levels, event.at_ns, event.memory), event.at_ns)
         # Its guard judges nothing before it was told the time.
         self._new_ns = max(event.at_ns, self._told_ns)
@@ -268,13 +272,16 @@ class ReplayRun:
             # What earlier exits have closed is not held any more, whatever the rows say.
             self.account.hold(guard.booked.position)
 
+    def _is_exiting(self, strategy_id: int) -> bool:
+        return any(running.strategy_id == strategy_id for running in self.engine.unresolved)
+
     def _gone(self, event: ev.PositionGone) -> None:
         strategy_id = event.strategy_id
         if self.plan.levels_of is not None and strategy_id in self._closed_live:
             # Its rows went because the recording monitor closed it. With other levels it may still be open.
             return
         guard = self.engine.guards.get(strategy_id)
-        if guard is not None:
+        if guard is not None and not self._is_exiting(strategy_id):
             booked = guard.booked
             self.gone[strategy_id] = booked.open_pnl
             self.account.release(strategy_id)

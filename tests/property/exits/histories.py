@@ -7,6 +7,7 @@ around the entry, so that levels are met exactly as well as missed by a step. A 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from typing import NamedTuple
 
@@ -154,6 +155,25 @@ def histories(draw: st.DrawFn) -> History:
     positions = draw(books())
     steps = draw(st.lists(_step, min_size=8, max_size=50))
     return History(positions, tuple(_played(steps)))
+
+
+_ONE_SIDED = (1, 6)
+"""Steps that show a book without a bid, and one without an ask."""
+
+
+@st.composite
+def histories_of_shares(draw: st.DrawFn) -> History:
+    """A share is due while nobody is on the other side: it waits, and the position goes on beside it."""
+    level = draw(st.sampled_from([-1, 0, 1]))
+    share = draw(st.sampled_from(["CLOSE_25%", "CLOSE_50%", "CLOSE_75%"]))
+    due = Underlying(INDEX_AT + level * INDEX_STEP, draw(st.booleans()), share)
+    positions = [
+        replace(each, levels=replace(each.levels, underlying=(*each.levels.underlying, due))) for each in draw(books())
+    ]
+    steps = [(draw(st.sampled_from(_ONE_SIDED)), which, 0, 0) for which in range(len(KEYS))]
+    steps += [(what, len(KEYS), 3 * level, 3) for what in (0, 1)]
+    steps += draw(st.lists(_step, min_size=8, max_size=40))
+    return History(tuple(positions), tuple(_played(steps)))
 
 
 def _played(steps: list[tuple[int, int, int, int]]) -> list[Happening]:
