@@ -153,3 +153,10 @@ class ClosedParts:
     def _is_unchanged(self, row: int, units: int) -> bool:
         share = self.shares.get(row)
         return share is not None and share.row_units == units
+
+
+def take_finished(closed: ClosedParts, record: ExitRecord, running: RunningExit | None) -> None:
+    """Count a finished exit. The level of a share has fired also when its record says that others have closed the position."""
+    closed.take(record, row_units_of(running))
+    if running is not None and running.is_share:
+        closed.mark_fired((leg.row_id for leg in record.legs), running.fired)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.exits import broker_words, exit_desk
 from core.exits.broker_watch import BrokerWatch
-from core.exits.closed_parts import ClosedParts, row_units_of, said_by
+from core.exits.closed_parts import ClosedParts, said_by, take_finished
 from core.exits.desk_state import DeskState
 from core.exits.engine_words import EngineCounts, nothing_closed, with_prices, would_exit
 from core.exits.guard_room import GuardRoom
@@ -389,7 +389,7 @@ class Engine:
         del self._exiting.of[strategy_id]
         record = self.desk.unwritten.get(running.exit_id)
         if record is not None:
-            self._closed.take(record, row_units_of(running))
+            take_finished(self._closed, record, running)
             self.finished.append(record)
             for judge in self.judges:
                 judge.finished(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
-from core.exits.closed_parts import ClosedParts, row_units_of
+from core.exits.closed_parts import ClosedParts, take_finished
 from core.exits.desk_state import AttemptRef
 from core.exits.exit_lifecycle import AttemptState, AttemptTrigger, ExitState
 from core.exits.order_gate import per_minute
@@ -121,7 +121,7 @@ def _finish(restored: Restored, record: ExitFinished) -> None:
     finished = restored.running.pop(record.exit_id, None)
     restored.unwritten[record.exit_id] = record.record
     restored.finished.append(record.record)
-    restored.closed.take(record.record, row_units_of(finished))
+    take_finished(restored.closed, record.record, finished)
 
 
 def _prepare(restored: Restored, record: AttemptPrepared, at_ns: int) -> None:

@@ -19,6 +19,7 @@ from core.exits.exit_lifecycle import (
     fire,
 )
 from core.exits.order_plan import closing_side, short_legs
+from core.model.memory import ToldLevel
 from core.model.orders import OrderReport, OrderStatus, Side
 
 if TYPE_CHECKING:
@@ -225,6 +226,11 @@ class RunningExit:
     @property
     def is_share(self) -> bool:
         return bool(self.row_units)
+
+    @property
+    def fired(self) -> ToldLevel:
+        """The level that the exit is for, whatever its record says: others may have closed the position first."""
+        return ToldLevel(self.signal.rule, self.signal.level, self.signal.threshold)
 
     @property
     def rows(self) -> Position:
