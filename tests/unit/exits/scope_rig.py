@@ -124,7 +124,9 @@ class LimitRig(Rig):
             for running in self.desk.exits.values():
                 for leg in running.legs:
                     security_id = leg.leg.instrument.key.security_id
-                    open_units[security_id] = open_units.get(security_id, 0) + leg.leg.units + _closed(leg)
+                    # Beside the exit of a share the whole is guarded.
+                    begun = 0 if running.is_share else leg.leg.units
+                    open_units[security_id] = open_units.get(security_id, 0) + begun + _closed(leg)
             for guard in self.engine.guards.values():
                 for leg in guard.booked.position.legs:
                     security_id = leg.instrument.key.security_id
