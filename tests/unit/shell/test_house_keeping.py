@@ -13,7 +13,9 @@ import pytest
 from core.dhan.token_facts import Standing
 from core.exits.desk_settings import DeskSettings
 from core.exits.engine import Engine
+from core.exits.exit_desk import start_exit
 from core.exits.guard_settings import GuardSettings
+from core.exits.own_signals import operator_signal
 from core.exits.price_judgement import TrustState
 from core.house_keeping import HouseKeeping
 from core.market_calendar import AlwaysOpen, load_calendar
@@ -221,6 +223,15 @@ async def test_a_position_that_begins_to_exit_while_the_view_is_made_is_not_show
     del rig.engine.guards[120]
     view = await making
     assert [each.position.strategy_id for each in view.positions] == list(range(2, 120))
+
+
+@pytest.mark.usefixtures("no_statistics")
+async def test_a_position_that_is_guarded_beside_the_exit_of_a_share_is_shown_once_as_exiting():
+    rig = Rig(2)
+    whole = rig.engine.guards[1].booked.position
+    start_exit(rig.engine.desk, operator_signal(1, None, 0), whole, 1, 0, tuple(leg.units for leg in whole.legs))
+    for view in (view_of(rig.parts, 0), await view_in_steps(rig.parts, 0)):
+        assert [(each.position.strategy_id, each.state) for each in view.positions] == [(2, "guarded"), (1, "exiting")]
 
 
 def look(rig, seconds, health):
