@@ -121,7 +121,8 @@ def _judge(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -
             take_base(desk, leg)
         judge_leg(desk, running, leg, at_ns)
     if is_overfilled(leg):
-        halt(desk, running, f"{leg.leg.instrument.symbol}: filled {leg.filled} of {abs(leg.leg.units)}")
+        reason = f"{leg.leg.instrument.symbol}: filled {leg.filled} of {abs(leg.leg.units)}"
+        halt(desk, running, reason, may_widen=True)
 
 
 def _forget(desk: DeskState, running: RunningExit, at_ns: int) -> None:

@@ -186,14 +186,10 @@ def _send_slices(desk: DeskState, running: RunningExit, leg: RunningLeg, wanted:
     return sent
 
 
-def is_spent(desk: DeskState, leg: RunningLeg) -> bool:
-    """It has had all its attempts."""
-    return leg.attempts_that_count >= desk.settings.attempts_per_leg_per_day
-
-
 def _within_budgets(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int) -> bool:
-    if is_spent(desk, leg):
-        halt(desk, running, f"{leg.attempts_that_count} attempts on {leg.leg.instrument.symbol} did not close it")
+    if leg.attempts_that_count >= desk.settings.attempts_per_leg_per_day:
+        reason = f"{leg.attempts_that_count} attempts on {leg.leg.instrument.symbol} did not close it"
+        halt(desk, running, reason, may_widen=True)
         return False
     free_at = max(desk.second_budget.free_at(at_ns, len(desk.unposted)), leg.minute_budget.free_at(at_ns))
     if free_at > at_ns:
@@ -220,11 +216,16 @@ def _prepare(desk: DeskState, running: RunningExit, leg: RunningLeg, attempt: At
     desk.say(SubmitOrder(attempt.intent))
 
 
-def halt(desk: DeskState, running: RunningExit, reason: str) -> None:
-    """Stop ordering for this exit until a person has looked. Its positions and orders are still watched."""
-    if running.halted_reason:
+def halt(desk: DeskState, running: RunningExit, reason: str, *, may_widen: bool = False) -> None:
+    """Stop ordering for this exit until a person has looked. Its positions and orders are still watched.
+
+    `may_widen` as in ExitHalted; a graver reason takes the place of such a one.
+    """
+    if running.halted_reason and (may_widen or not running.may_widen):
         return
-    running.state = fire(EXIT_TRANSITIONS, running.state, ExitTrigger.HALT)
-    running.halted_reason = reason
-    desk.record(ExitHalted(running.exit_id, reason))
+    if not running.halted_reason:
+        running.state = fire(EXIT_TRANSITIONS, running.state, ExitTrigger.HALT)
+    running.halted_reason, running.may_widen = reason, may_widen
+    desk.record(ExitHalted(running.exit_id, reason, may_widen))
+    running.alerted.discard("exit halted")
     desk.alert(running, Severity.PAGE, "exit halted", reason)

@@ -114,7 +114,8 @@ def _start(restored: Restored, record: ExitStarted, desk: DeskState, at_ns: int)
 def _halt(restored: Restored, record: ExitHalted) -> None:
     running = restored.running.get(record.exit_id)
     if running is not None:
-        running.state, running.halted_reason = ExitState.HALTED, record.reason
+        running.state = ExitState.HALTED
+        running.halted_reason, running.may_widen = record.reason, record.may_widen
 
 
 def _finish(restored: Restored, record: ExitFinished) -> None:

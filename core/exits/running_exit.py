@@ -119,7 +119,7 @@ def _trigger_of(report: OrderReport, attempt: Attempt) -> AttemptTrigger:
 class RunningLeg:
     """One leg of an exit. `next_send_ns`: no new order before (pause after a round, a refusal, a rate limit).
 
-    `before`: how many of its attempts an exit of a share had made that has become one of the whole: rounds begin anew.
+    `before`: how many of its attempts an exit of a share had made that has become one of the whole: rounds and budgets begin anew.
     """
 
     index: int
@@ -194,6 +194,7 @@ class RunningLeg:
     def widen(self, leg: Leg) -> None:
         """Close all of `leg`, of which this was a share. Orders of the share live on, and their fills count."""
         self.leg, self.before = leg, len(self.attempts)
+        self.minute_budget.taken.clear()
         self.flat_seen_ns = self.mismatch_since_ns = None
         if self.state is LegState.FLAT:
             self.fire(LegTrigger.WIDENED)
@@ -203,7 +204,8 @@ class RunningLeg:
 class RunningExit:
     """`generation` counts the exits of a strategy; `alerted` holds the subjects already told, so that each is told once.
 
-    `abandoned`: it was only to record a close by others, and the position is there after all. `row_units` as in ExitStarted.
+    `abandoned`: it was only to record a close by others, and the position is there after all. `row_units` as in ExitStarted,
+    `may_widen` as in ExitHalted.
     """
 
     exit_id: str
@@ -216,6 +218,7 @@ class RunningExit:
     row_units: tuple[int, ...] = ()
     state: ExitState = ExitState.EXECUTING
     halted_reason: str = ""
+    may_widen: bool = False
     abandoned: bool = False
     alerted: set[str] = field(default_factory=set)
 

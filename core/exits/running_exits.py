@@ -6,8 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.exits.exit_desk import start_exit, widen
-from core.exits.exit_finish import is_overfilled
-from core.exits.leg_sender import is_spent
 from core.model.commands import Severity
 from core.model.exit_levels import FULL_EXITS, Rule, Urgency
 
@@ -90,7 +88,7 @@ def press(desk: DeskState, running: RunningExit, signal: Signal, whole: Position
     """
     if signal.action not in FULL_EXITS:
         return False
-    if running.is_share and _may_go_on(desk, running):
+    if running.is_share and (running.may_widen or not running.halted_reason):
         widen(desk, running, signal, whole)
         return True
     if running.halted_reason:
@@ -99,12 +97,8 @@ def press(desk: DeskState, running: RunningExit, signal: Signal, whole: Position
     if not _may_be_pressed(running) or signal.urgency is not Urgency.HIGH:
         return False
     running.signal = replace(running.signal, urgency=Urgency.HIGH)
+    desk.alert(running, Severity.WARNING, f"{signal.rule.value}: the exit is urgent now", signal.reason)
     return True
-
-
-def _may_go_on(desk: DeskState, running: RunningExit) -> bool:
-    """Not halted, or for a share only: its attempts are spent, or it sold more than the share. A reversal stays with a person."""
-    return not running.halted_reason or any(is_spent(desk, leg) or is_overfilled(leg) for leg in running.legs)
 
 
 def _may_be_pressed(running: RunningExit) -> bool:

@@ -73,8 +73,11 @@ class AttemptAbsent:
 
 @dataclass(frozen=True, slots=True)
 class ExitHalted:
+    """`may_widen`: its attempts are spent, or it sold more than was to go. Of a share the whole may be closed all the same."""
+
     exit_id: str
     reason: str
+    may_widen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """A whole exit is due while a share is being closed: the share becomes the whole, once, and nothing is sold twice."""
 
 from dataclasses import replace
-from datetime import time
 
 import pytest
 
@@ -10,8 +9,6 @@ from core.model import events as ev
 from core.model.exit_levels import (
     Action,
     AmountLevel,
-    ClockLevel,
-    DaysLevel,
     ExitLevels,
     LevelSource,
     Rule,
@@ -277,9 +274,7 @@ def spent(rig):
 
 
 def test_a_share_that_is_out_of_attempts_becomes_the_whole_with_attempts_of_its_own():
-    rig = Rig()
-    rig.settings = replace(rig.settings, attempts_per_leg_per_day=2)
-    rig = Rig(settings=rig.settings)
+    rig = Rig(settings=replace(Rig().settings, attempts_per_leg_per_day=2))
     spent(rig)
     hit_stop(rig)
     rig.positions({501: 300})
@@ -287,6 +282,26 @@ def test_a_share_that_is_out_of_attempts_becomes_the_whole_with_attempts_of_its_
     assert rig.running().halted_reason == ""
     after = rig.reborn()
     assert (after.running().halted_reason, after.running().legs[0].attempts_that_count) == ("", 1)
+
+
+def test_the_minute_of_the_share_does_not_hold_the_whole_exit_back(rig):
+    rig = Rig(settings=replace(rig.settings, attempts_per_leg_per_minute=1))
+    half_under_way(rig)
+    hit_stop(rig)
+    rig.positions({501: 300})
+    assert only(rig.submitted()).quantity == 150
+
+
+def test_what_judges_have_learned_meanwhile_is_known_to_the_rest(rig):
+    half = half_under_way(rig)
+    greeks = rig.engine.judges[1]
+    greeks.remember = lambda _, memory: replace(memory, gamma=2.0)
+    rig.report(half, OrderStatus.TRADED, 150)
+    learned = []
+    greeks.opened = lambda _, memory: learned.append(memory.gamma)
+    rig.wait(4)
+    rig.positions({501: 150})
+    assert learned == [2.0]
 
 
 def test_a_share_that_sold_too_much_becomes_the_whole(rig):
@@ -352,80 +367,15 @@ def test_a_peak_of_more_units_than_are_left_is_forgotten_with_the_share(rig):
     assert rig.engine.guards[1].peak == peak
 
 
-# A whole exit that is not urgent
-
-
-WHOLE = ExitLevels(stop=HALF.stop, target=HALF.target)
-
-
-def unreadable(rig):
-    """The target's exit has begun, and the broker's positions cannot be read: no order leaves."""
-    guarded(rig, levels=WHOLE)
-    rig.wait(2)
-    rig.quote(501, 10_100)
-    for _ in range(12):
-        rig.failed("ReadPositions")
-        rig.wait(1)
-        rig.quote(501, 10_100)
-    assert rig.submitted() == []
-    assert rig.running().signal.urgency is Urgency.NORMAL
-
-
-def test_a_stop_makes_the_exit_of_a_target_urgent(rig):
-    unreadable(rig)
+def test_a_reversal_after_the_last_attempt_is_the_graver_reason():
+    rig = Rig(settings=replace(Rig().settings, attempts_per_leg_per_day=2))
+    spent(rig)
+    rig.running().legs[0].attempts[-1].filled = 1
+    rig.wait(4)
+    rig.positions({501: -75})
+    assert "the broker's net is -75" in rig.running().halted_reason
+    assert rig.subjects().count("exit halted") == 2
+    assert not rig.reborn().running().may_widen
     hit_stop(rig)
-    assert only(rig.submitted()).quantity == 300
-    signal = rig.running().signal
-    assert (signal.rule, signal.urgency) == (Rule.PROFIT_TARGET, Urgency.HIGH)
-    assert rig.engine.guards == rig.engine.room.escorts == {}
-    assert len(records(rig, ExitStarted)) == 1
-
-
-def test_a_square_off_makes_it_urgent(rig):
-    guarded(rig, levels=replace(WHOLE, square_off=ClockLevel(time(12, 0, 30), ROW)))
-    rig.quote(501, 10_100)
-    assert rig.running().signal.urgency is Urgency.NORMAL
-    rig.wait(40)
-    assert rig.running().signal.urgency is Urgency.HIGH
-
-
-def test_an_operator_makes_it_urgent(rig):
-    unreadable(rig)
-    rig.exit()
-    assert only(rig.submitted()).quantity == 300
-
-
-def test_what_is_not_more_urgent_changes_nothing(rig):
-    guarded(rig, levels=replace(WHOLE, theta=DaysLevel(7, ROW)))
-    rig.quote(501, 10_100)
-    before = rig.running().signal
-    for last in (12_000, 10_200, 8_900):
-        rig.wait(1)
-        rig.quote(501, last)
-    assert (rig.running().signal, rig.engine.counts.signals) == (before, 1)
-    assert rig.engine.room.escorts.keys() == {1}
-
-
-def test_after_a_restart_the_guard_finds_it_again(rig):
-    unreadable(rig)
-    after = rig.reborn()
-    after.tell(ev.PositionOpened(LONG, WHOLE, after.now))
-    assert after.engine.guards == {}
-    after.wait()
-    after.quote(501, 9_000)
-    after.positions({501: 300})
-    hit_stop(after)
-    assert after.running().signal.urgency is Urgency.HIGH
-
-
-def test_a_position_that_is_gone_is_new_when_it_comes_back(rig):
-    """Else it could be called closed outside before its entry has filled."""
-    guarded(rig, levels=ExitLevels())
-    rig.wait(1.1)
-    rig.positions({501: 300})
-    assert rig.engine._watch.outside.seen_held == {1}
-    rig.exit()
-    rig.tell(ev.PositionGone(1, rig.now))
-    finish(rig)
-    assert rig.running() is None
-    assert rig.engine._watch.outside.seen_held == set()
+    rig.positions({501: -75})
+    assert rig.submitted() == []
