@@ -367,6 +367,18 @@ def test_a_peak_of_more_units_than_are_left_is_forgotten_with_the_share(rig):
     assert rig.engine.guards[1].peak == peak
 
 
+def test_it_becomes_the_whole_also_after_a_restart():
+    rig = Rig(settings=replace(Rig().settings, attempts_per_leg_per_day=2))
+    spent(rig)
+    after = rig.reborn(5)
+    after.tell(ev.PositionOpened(LONG, HALF, after.now))
+    after.wait()
+    after.quote(501, 9_000)
+    hit_stop(after)
+    after.positions({501: 300})
+    assert only(after.submitted()).quantity == 300
+
+
 def test_a_reversal_after_the_last_attempt_is_the_graver_reason():
     rig = Rig(settings=replace(Rig().settings, attempts_per_leg_per_day=2))
     spent(rig)
