@@ -118,8 +118,8 @@ class Lockstep:
             return take(packet, received_ns)
 
         def noted(signal: Signal, position: Position, at_ns: int) -> None:
-            # A warning closes nothing, and the slow calculation has none.
-            if signal.action is not Action.ADJUST:
+            # A warning closes nothing, and the slow calculation has none. Beside a whole exit only its urgency may change.
+            if signal.action is not Action.ADJUST and signal.strategy_id not in parts.engine._exiting.of:
                 assert signal.strategy_id not in self.decided, "fired twice"
                 self.decided[signal.strategy_id] = signal, self._clock.utc_of(signal.decided_ns) // NS_PER_MS
             fire(signal, position, at_ns)

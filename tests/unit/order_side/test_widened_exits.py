@@ -375,6 +375,7 @@ def test_it_becomes_the_whole_also_after_a_restart():
     after.wait()
     after.quote(501, 9_000)
     hit_stop(after)
+    after.wait(4)
     after.positions({501: 300})
     assert only(after.submitted()).quantity == 300
 
