@@ -223,9 +223,6 @@ class Engine:
             if guard is not None and not self.desk.stopping:
                 booked = guard.booked
                 self._fire(with_prices(signal, booked, self.desk.utc_ns), booked.position, at_ns)
-        self._tell_news()
-
-    def _tell_news(self) -> None:
         for strategy_id in take_news(self.room, self.judges):
             self.desk.say(Remember(strategy_id))
 
