@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm
@@ -12,6 +13,7 @@ from core.model.money import rupees_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from core.model.instrument import InstrumentKey
     from core.model.money import Paise
     from core.model.position import Position
 
@@ -90,12 +92,16 @@ def basis_of(position: Position, pairs: Iterable[tuple[str, float | None, Paise 
 
 
 def lots_of(position: Position) -> Fraction:
-    """How many sets of one lot the position is: the largest number that goes into every leg's lots, each by its own lot size.
+    """How many sets of one lot the position is: the largest number that goes into every contract's lots, each by its own lot size.
 
-    So 75 against 65 of two lot sizes are one lot, and 300 shares with a call of 250 too. A fraction where a leg is of no
-    whole lots.
+    So 75 against 65 of two lot sizes are one lot, and 300 shares with a call of 250 too; a contract bought in two rows is one. A
+    fraction where a leg is of no whole lots.
     """
-    lots = [Fraction(leg.units, leg.instrument.lot) for leg in position.legs]
+    held: Counter[InstrumentKey] = Counter()
+    for leg in position.legs:
+        held[leg.instrument.key] += leg.units
+    size = {leg.instrument.key: leg.instrument.lot for leg in position.legs}
+    lots = [Fraction(units, size[key]) for key, units in held.items() if units] or [Fraction(1 if held else 0)]
     common = lcm(*(each.denominator for each in lots))
     return Fraction(gcd(*(int(each * common) for each in lots)), common)
 

@@ -83,9 +83,19 @@ def lots_of(legs: Sequence[Leg]) -> Fraction:
     """
     if any(leg.units % leg.contract.lot for leg in legs):
         parts = lcm(*(leg.contract.lot for leg in legs))
-        return Fraction(reduce(gcd, (abs(leg.units) * parts // leg.contract.lot for leg in legs)), parts)
-    lots = [abs(leg.units) // leg.contract.lot for leg in legs]
+        return Fraction(reduce(gcd, (abs(units) * parts // lot for units, lot in _by_contract(legs))), parts)
+    lots = [abs(units) // lot for units, lot in _by_contract(legs)]
     return Fraction(next(parts for parts in range(min(lots), 0, -1) if all(each % parts == 0 for each in lots)))
+
+
+def _by_contract(legs: Sequence[Leg]) -> list[tuple[int, int]]:
+    """Units and lot of each contract, whatever number of rows it was bought in."""
+    keys = {leg.key for leg in legs}
+    found = [
+        (sum(leg.units for leg in legs if leg.key == key), max(leg.contract.lot for leg in legs if leg.key == key))
+        for key in keys
+    ]
+    return [each for each in found if each[0]] or [(1, 1)]
 
 
 def usual_factor(legs: Sequence[Leg], name: str) -> Fraction:

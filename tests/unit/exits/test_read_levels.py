@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import time
 from fractions import Fraction
 
@@ -144,6 +145,9 @@ class TestRupeeBasis:
             (position(call(1, -75, 100, 5), call(2, 130, 110, 2, lot=65)), 1, 75),
             (position(stock(1, 300, 100), call(2, -250, 110, 4, lot=250)), 1, 250),
             (position(stock(1, 500, 100), call(2, -500, 110, 4, lot=250)), 2, 500),
+            # The same contract in two rows.
+            (position(call(1, -75, 100, 5), replace(call(1, -150, 100, 6), row_id=9)), 3, 225),
+            (position(call(1, -75, 100, 5), replace(call(1, 75, 100, 6), row_id=9)), 1, 75),
         ],
     )
     def test_legs_of_unequal_lots_are_counted_each_by_its_own(self, of, lots, units):
