@@ -69,8 +69,6 @@ def pnl_at_best_side(booked: BookedPosition) -> Paise | None:
 
     None unless every leg's newest quote is two-sided and out of no backlog.
     """
-    if booked.realised is None:
-        return None
     quotes: dict[InstrumentKey, Quote] = {}
     for slot in booked.slots:
         quote = slot.quote

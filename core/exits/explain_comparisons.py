@@ -120,8 +120,6 @@ def _leg(seen: LegSeen, at_ns: int, limits: QuoteLimits) -> LegCompared:
 
 
 def _best_pnl(sighting: Sighting) -> Paise | None:
-    if sighting.realised is None:
-        return None
     quotes = {}
     for seen in sighting.legs:
         if seen.quote is None or seen.is_held or not is_two_sided(seen.quote):

@@ -21,11 +21,15 @@ def leg_pnl(leg: Leg, mark: Paise | None) -> Paise | None:
     return leg.units * (mark - leg.entry)
 
 
-def best_side_pnl(position: Position, quotes: Mapping[InstrumentKey, Quote], realised: Paise = 0) -> Paise | None:
+def best_side_pnl(
+    position: Position, quotes: Mapping[InstrumentKey, Quote], realised: Paise | None = 0
+) -> Paise | None:
     """P&L at the side of the book that flatters the position: long at the ask, short at the bid.
 
-    None while any leg is unknown: the sum of a part would mislead.
+    None while any leg, or what was realised before, is unknown: the sum of a part would mislead.
     """
+    if realised is None:
+        return None
     total = realised
     for leg in position.legs:
         pnl = leg_pnl(leg, best_side_price(leg, quotes.get(leg.instrument.key)))

@@ -27,6 +27,7 @@ RARER = {
 """Asked for in a part of the books, or mostly overtaken by others."""
 both_days = pytest.mark.parametrize("recording", [NORMAL_DAY, EXPIRY_DAY], ids=lambda recording: recording.name)
 pytestmark = [
+    pytest.mark.no_cover,
     pytest.mark.replay,
     pytest.mark.slow,
     pytest.mark.skipif(not FOLDER.is_dir(), reason=f"NOT TESTED: the recorded market days are not here ({FOLDER})"),

@@ -149,6 +149,7 @@ def as_amounts(levels: ExitLevels) -> Amounts:
     )
 
 
+@pytest.mark.no_cover
 @needs_recordings
 @pytest.mark.replay
 @pytest.mark.slow

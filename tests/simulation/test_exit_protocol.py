@@ -67,6 +67,7 @@ def check_ended(seed: int, world: World) -> None:
         assert not any(world.broker.nets.values()), f"seed {seed}: closed, but the broker holds {world.broker.nets}"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("share", range(SHARES))
 def test_no_seed_breaks_an_invariant_and_every_exit_ends(share):
     seeds = range(FIRST + share, FIRST + SEEDS, SHARES)
@@ -83,6 +84,7 @@ def test_a_seed_that_once_failed_does_not_fail_again(seed):
     check_ended(seed, run_seed(seed))
 
 
+@pytest.mark.no_cover
 def test_the_seeds_meet_every_fault_and_every_world():
     counts: Counter[str] = Counter()
     for seed in range(72):

@@ -25,6 +25,7 @@ def decide_alike(history):
     return engine
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(900)
 @settings(max_examples=HISTORIES, phases=PHASES)
 @given(histories())
@@ -32,6 +33,7 @@ def test_the_engine_decides_like_the_oracle(history):
     decide_alike(history)
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(900)
 @settings(max_examples=HISTORIES // 2, phases=PHASES)
 @given(histories_of_shares())

@@ -26,6 +26,7 @@ def test_executable_is_the_side_that_an_order_meets_and_best_side_the_other():
     assert best_side_pnl(SPREAD, quotes, realised=250) == 75 * 300 - 75 * 4_200 + 250
     assert best_side_pnl(SPREAD, {key(1): quotes[key(1)]}) is None
     assert best_side_pnl(SPREAD, quotes | {key(2): quote(2, 163, ask=164, book=False)}) is None
+    assert best_side_pnl(SPREAD, quotes, realised=None) is None
     assert executable_price(SPREAD.legs[0], None) is None
 
 

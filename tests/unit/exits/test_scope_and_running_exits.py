@@ -2,9 +2,13 @@
 
 import pytest
 
+from core.exits.safe_to_trade import Hindrance
+from core.exits.scope_belief import Member, hindrance_of
 from core.model import events as ev
 from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, Urgency
 from core.model.special_levels import LimitKind, Scope, ScopeLimit
+from core.position_cache_manager import PositionCacheManager
+from tests.unit.exits.builders import S, key, leg, position, quote
 from tests.unit.exits.scope_rig import ENTRY, held, rig_with
 
 LIMIT = 20_000
@@ -100,3 +104,12 @@ def test_the_day_goes_on_when_the_share_is_over():
     realised = 150 * (half.price - ENTRY)
     assert rig.engine.guards[1].booked.pnl == realised + 1_500
     assert rig.state(DAILY).day_pnl == realised + 1_500
+
+
+@pytest.mark.parametrize("realised", [0, None])
+def test_a_leaving_position_of_which_a_share_has_no_price_is_not_known(realised):
+    cache, of = PositionCacheManager(), position(leg(1, 75, 100))
+    member = Member(cache.put(of, realised), None, ())
+    cache.apply(quote(1, 100))
+    found = hindrance_of(member, S)
+    assert found == (None if realised == 0 else (Hindrance.NO_REALISED, key(1), None))

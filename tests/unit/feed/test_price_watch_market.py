@@ -68,6 +68,7 @@ async def live_for(minutes, *, is_open, shift_s=0):
     return rig
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 @pytest.mark.parametrize("shift_s", [0, 19_800])
 def test_f25_thirty_quiet_minutes_raise_no_doubt_no_page_and_no_alert(shift_s):
@@ -81,6 +82,7 @@ def test_f25_thirty_quiet_minutes_raise_no_doubt_no_page_and_no_alert(shift_s):
     assert 60 < len(rig.requests) < 1_800
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_f26_a_closed_market_is_asked_nothing_and_told_nothing():
     rig = run_virtually(live_for(30, is_open=False))
@@ -151,6 +153,7 @@ async def mute_trials(count):
     return rig, seen_s
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_f03_each_of_200_random_mutes_of_one_moving_leg_is_seen_within_5_s():
     rig, seen_s = run_virtually(mute_trials(200))

@@ -5,13 +5,14 @@ from datetime import time
 
 import pytest
 
+from core.exits.running_exits import press
 from core.model import events as ev
-from core.model.exit_levels import ClockLevel, DaysLevel, ExitLevels, Rule, Urgency
+from core.model.exit_levels import Action, ClockLevel, DaysLevel, ExitLevels, Rule, Urgency
 from core.model.journal_records import ExitStarted
 from tests.unit.order_side.rig import Rig, position
 from tests.unit.order_side.test_orders_under_way import only
 from tests.unit.order_side.test_partial_exits import HALF, LONG, guarded
-from tests.unit.order_side.test_widened_exits import ROW, finish, hit_stop, records
+from tests.unit.order_side.test_widened_exits import ROW, finish, half_under_way, hit_stop, records
 
 
 @pytest.fixture
@@ -110,3 +111,11 @@ def test_a_position_that_is_gone_is_new_when_it_comes_back(rig):
     finish(rig)
     assert rig.running() is None
     assert rig.engine._watch.outside.seen_held == set()
+
+
+def test_a_second_share_is_not_begun_while_one_runs(rig):
+    half_under_way(rig)
+    running = rig.running()
+    signal = replace(running.signal, action=Action.CLOSE_75, urgency=Urgency.HIGH)
+    assert not press(rig.desk, running, signal, LONG)
+    assert running.signal.action is Action.CLOSE_50

@@ -27,6 +27,7 @@ def in_rupees(rule, value):
     return value if value is None or rule == "dte_exit" else value / 100
 
 
+@pytest.mark.no_cover
 @needs_recordings
 @pytest.mark.replay
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda recording: recording.name)
