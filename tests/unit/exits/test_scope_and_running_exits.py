@@ -110,6 +110,6 @@ def test_the_day_goes_on_when_the_share_is_over():
 def test_a_leaving_position_of_which_a_share_has_no_price_is_not_known(realised):
     cache, of = PositionCacheManager(), position(leg(1, 75, 100))
     member = Member(cache.put(of, realised), None, ())
-    cache.apply(quote(1, 100))
+    cache.apply(quote(1, 100, at=1))
     found = hindrance_of(member, S)
     assert found == (None if realised == 0 else (Hindrance.NO_REALISED, key(1), None))
