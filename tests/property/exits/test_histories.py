@@ -35,7 +35,7 @@ def test_the_engine_decides_like_the_oracle(history):
 
 @pytest.mark.no_cover
 @pytest.mark.timeout(900)
-@settings(max_examples=HISTORIES // 2, phases=PHASES)
+@settings(max_examples=HISTORIES // 4, phases=PHASES)
 @given(histories_of_shares())
 def test_the_engine_decides_like_the_oracle_while_a_share_waits_for_its_fills(history):
     engine = decide_alike(history)
