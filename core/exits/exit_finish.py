@@ -259,14 +259,23 @@ def _outside_price(desk: DeskState, leg: RunningLeg) -> Paise | None:
 
 
 def _realised(running: RunningExit, legs: Sequence[LegExecution]) -> Paise | None:
-    """P&L of the closed legs in paise; None when a price is unknown or a leg was not closed whole by known fills."""
+    """P&L of the closed legs in paise; None when a price is unknown or a leg was not closed whole by known fills.
+
+    Of a share only our own fills count, be they more or fewer: all else stays in the rows, and so does its P&L.
+    """
     total = 0
     for running_leg, execution in zip(running.legs, legs, strict=True):
         leg = running_leg.leg
-        whole = execution.filled == abs(leg.units) or execution.filled == 0
-        if execution.average_price is None or leg.entry is None or not whole:
+        units = leg.units
+        if running.is_share:
+            units = -running_leg.side.sign * execution.filled
+        elif execution.filled not in {0, abs(units)}:
             return None
-        total += leg.units * (execution.average_price - leg.entry)
+        if not units:
+            continue
+        if execution.average_price is None or leg.entry is None:
+            return None
+        total += units * (execution.average_price - leg.entry)
     return total
 
 

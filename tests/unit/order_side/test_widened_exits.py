@@ -16,9 +16,9 @@ from core.model.exit_levels import (
     Urgency,
 )
 from core.model.journal_records import AttemptPrepared, ExitFinished, ExitStarted
-from core.model.orders import OrderStatus, Side
+from core.model.orders import OrderStatus, Side, TradeReport
 from core.model.special_levels import ScalingLevel
-from tests.unit.order_side.rig import Rig, leg, position
+from tests.unit.order_side.rig import Rig, holding, leg, position
 from tests.unit.order_side.test_orders_under_way import only
 from tests.unit.order_side.test_partial_exits import HALF, LONG, guarded
 
@@ -392,3 +392,28 @@ def test_a_reversal_after_the_last_attempt_is_the_graver_reason():
     hit_stop(rig)
     rig.positions({501: -75})
     assert rig.submitted() == []
+
+
+def test_what_others_have_closed_of_a_share_stays_in_the_rows_and_its_pnl_is_counted_once(rig):
+    half = half_under_way(rig)
+    rig.report(half, OrderStatus.CANCELLED)
+    trade = TradeReport("f1", "t1", holding(501), Side.SELL, 300, 10_050)
+    seen = set()
+    for _ in range(30):
+        rig.wait(1)
+        rig.positions({501: 0})
+        if rig.take(cmd.ReadTradeBook):
+            rig.tell(ev.TradeBookRead((trade,), rig.now, rig.now))
+        seen |= {guard.booked.pnl for guard in rig.engine.guards.values()}
+    assert seen == {300 * (10_100 - 9_000)}
+    assert [each.record.realised_pnl for each in records(rig, ExitFinished)] == [0, 300 * (10_050 - 9_000)]
+
+
+def test_the_rest_of_a_share_that_sold_too_much_is_not_blind(rig):
+    half = half_under_way(rig)
+    rig.report(half, OrderStatus.TRADED, 225)
+    rig.wait(4)
+    rig.positions({501: 75})
+    booked = rig.engine.guards[1].booked
+    assert (booked.position.legs[0].units, booked.realised) == (75, 225 * (half.price - 9_000))
+    assert booked.pnl == booked.realised + 75 * (10_100 - 9_000)
