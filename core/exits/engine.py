@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from core.exits.running_exit import RunningExit
     from core.model.instrument import InstrumentKey
     from core.model.market import Quote
+    from core.model.money import Paise
     from core.model.position import Position
     from core.model.signals import ExitRecord
     from core.position_cache_manager import Holder, PositionCacheManager
@@ -66,7 +67,9 @@ class Engine:
         self._alerted: set[int] = set()
         self.room = GuardRoom(guard_settings)
         setup = rules or RuleSetup()
-        self.judges: tuple[Judge, ...] = bench(self.room, cache, guard_settings, setup, self.desk, self.memory_of)
+        self.judges: tuple[Judge, ...] = bench(
+            self.room, cache, guard_settings, setup, self.desk, self.memory_of, self._realised_of
+        )
         self._exiting = RunningExits(self.desk, self.room, self.judges)
 
     @property
@@ -169,6 +172,11 @@ class Engine:
         for judge in self.judges:
             memory = judge.remember(strategy_id, memory)
         return memory
+
+    def _realised_of(self, strategy_id: int) -> Paise | None:
+        """What closed shares have brought that the rows of a position still count, paise."""
+        opened = self._opened.get(strategy_id)
+        return 0 if opened is None else self._closed.realised_of(opened.position)
 
     def note_decided(self, exit_id: str, at_ns: int) -> None:
         """When the commands of a new exit were in the caller's hands (monotonic): the engine itself has no clock."""

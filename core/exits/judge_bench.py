@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from core.exits.guard_settings import GuardSettings
     from core.exits.judges import Judge, RuleSetup
     from core.model.memory import PositionMemory
+    from core.model.money import Paise
     from core.position_cache_manager import PositionCacheManager
 
 
@@ -27,6 +28,7 @@ def bench(
     rules: RuleSetup,
     desk: DeskState,
     memory_of: Callable[[int], PositionMemory | None],
+    realised_of: Callable[[int], Paise | None],
 ) -> tuple[Judge, ...]:
     """The Greeks are computed from what the watch of the underlyings has just been told. Limits are judged where there are any."""
     underlyings = UnderlyingWatch(cache, settings, room.look_again)
@@ -37,7 +39,7 @@ def bench(
     )
     if not rules.limits:
         return judges
-    return (*judges, ScopeLimits(rules.limits, cache, settings, desk, room, memory_of))
+    return (*judges, ScopeLimits(rules.limits, cache, settings, desk, room, memory_of, realised_of))
 
 
 def take_news(room: GuardRoom, judges: Iterable[Judge]) -> set[int]:

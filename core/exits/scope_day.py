@@ -36,7 +36,8 @@ _SAVED_LATE_NS: Final = 5 * NS_PER_S
 class ScopeDay:
     """Writes the ledger and the journal. Whoever calls sets the bands anew afterwards.
 
-    `memory_of` gives what the engine remembers of a position, None when it does not know it any more.
+    `memory_of` gives what the engine remembers of a position, None when it does not know it any more; `realised_of` what closed
+    shares have brought that its rows still count (paise), None when that is not known.
     """
 
     def __init__(
@@ -46,13 +47,14 @@ class ScopeDay:
         roster: Roster,
         desk: DeskState,
         memory_of: Callable[[int], PositionMemory | None],
+        realised_of: Callable[[int], Paise | None],
     ) -> None:
         self._limits = limits
         self._ledger = ledger
         self._roster = roster
         self._desk = desk
         self._memory_of = memory_of
-        self._shares: dict[int, Paise] = {}
+        self._realised_of = realised_of
         self._told_unknown: set[ScopeKey] = set()
         self._has_daily = any(limit.daily_loss is not None for limit in limits)
         self._begun: date | None = None
@@ -97,16 +99,12 @@ class ScopeDay:
 
     def finished(self, record: ExitRecord) -> None:
         """Count an exit, or a share: what a share has brought is in the P&L of the rest, when it is known."""
-        realised = record.realised_pnl
         if record.action not in PERCENT_OF:
             self._count_exit(record, self._brought(record, self._roster.finish(record.strategy_id)))
             return
         self._roster.note_share(record.strategy_id)
-        if realised is None:
+        if record.realised_pnl is None:
             self._count_exit(record, None)
-        else:
-            first = record.legs[0].row_id
-            self._shares[first] = self._shares.get(first, 0) + realised
 
     def count_over(self, over: Over) -> None:
         """Count a position that is over without an exit of ours."""
@@ -147,7 +145,7 @@ class ScopeDay:
         else:
             memory = self._memory_of(record.strategy_id)
             base = memory.day_base if memory is not None and memory.day == self._today else None
-            earlier = sum(self._shares.get(leg.row_id, 0) for leg in record.legs)
+            earlier = self._realised_of(record.strategy_id)
         return None if base is None or earlier is None else record.realised_pnl + earlier - base
 
     def _count_exit(self, record: ExitRecord, change: Paise | None) -> None:

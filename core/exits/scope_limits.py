@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 class ScopeLimits:
-    """A judge. `memory_of` gives what the engine remembers of a position, None when it does not know it any more."""
+    """A judge. `memory_of` and `realised_of` as for the day."""
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class ScopeLimits:
         desk: DeskState,
         room: GuardRoom,
         memory_of: Callable[[int], PositionMemory | None],
+        realised_of: Callable[[int], Paise | None],
     ) -> None:
         self.news: set[int] = set()
         self._limits = limits
@@ -80,7 +81,7 @@ class ScopeLimits:
         self._room = room
         self._ledger = LimitLedger()
         self._roster = Roster(limits, cache, settings, self._ledger, desk, self._watch, self._notice)
-        self._day = ScopeDay(limits, self._ledger, self._roster, desk, memory_of)
+        self._day = ScopeDay(limits, self._ledger, self._roster, desk, memory_of, realised_of)
         self._blindness = ScopeBlindness(desk.say)
         self._outside: dict[Pool, None] = {}
 

@@ -145,13 +145,13 @@ class Roster:
         return self._taken(strategy_id)
 
     def base_now(self, member: Member) -> Paise | None:
-        """The base of the day as far as it is known without a price: 0 when opened today, or what was remembered."""
+        """The base of the day as far as it is known without a price: what was remembered, or 0 when opened today."""
         day = self._ledger.day
         if member.base is not None or day is None:
             return member.base
-        if member.booked.position.opened_on == day:
-            return 0
-        return member.day_base if member.day == day else None
+        if member.day == day and member.day_base is not None:
+            return member.day_base
+        return 0 if member.booked.position.opened_on == day else None
 
     def find_base(self, member: Member, at_ns: int) -> bool:
         """Try to know the base of a counted position: its P&L when all its marks are believed for the first time today."""

@@ -25,7 +25,7 @@ from tests.unit.exits.scope_days import (
     exit_at,
     put_at,
 )
-from tests.unit.exits.scope_rig import ENTRY, TODAY, held, rig_with
+from tests.unit.exits.scope_rig import ENTRY, TODAY, YESTERDAY, held, rig_with
 
 
 @pytest.fixture
@@ -302,6 +302,36 @@ class TestShares:
         after.beat(2)
         assert after.running(1) is None
         assert [change for _, _, change in counted(after)] == [75 * 30 + 75 * 25 - 150 * 10]
+
+    def corrected(self, rig, opened=YESTERDAY):
+        """Half is closed, and the trader writes what is left into the row."""
+        self.LONG = held(1, (501, 150), opened=opened)
+        self.share(rig)
+        left = held(1, (501, 75), opened=opened)
+        rig.tell(ev.PositionOpened(left, self.TARGET, rig.now))
+        rig.beat(2)
+        return left
+
+    @pytest.mark.parametrize("opened", [YESTERDAY, TODAY])
+    def test_what_a_share_has_brought_stays_in_the_day_when_its_row_is_corrected(self, opened):
+        rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=10_000_00))
+        self.corrected(rig, opened)
+        assert (rig.state(DAILY).open_pnl, day_pnl(rig)) == (75 * 30, 150 * 30)
+
+    def test_it_is_counted_once_when_the_corrected_rest_is_closed_after_a_restart(self):
+        rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=10_000_00))
+        left = self.corrected(rig)
+        rig.positions({501: 75})
+        rig.exit(1)
+        after = rig.reborn(10)
+        after.tell(ev.PositionOpened(left, self.TARGET, after.now, after.remembered(left)))
+        after.beat(2)
+        intent = after.running(1).attempts[0].intent
+        after.report(intent, OrderStatus.TRADED, 75, average_price=ENTRY + 25)
+        after.wait(0.1)
+        after.positions({501: 0})
+        after.beat(2)
+        assert [change for _, _, change in counted(after)] == [75 * 30 + 75 * 25]
 
     def test_a_share_whose_price_nobody_knows_makes_the_day_unknown(self):
         rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=10_000_00))
