@@ -90,7 +90,10 @@ class Roster:
             self._see(position.strategy_id)
         before = self._taken(position.strategy_id)
         if before is not None:
-            member.carried = before.change
+            if before.base is None:
+                # It was edited before a beat has looked for its base.
+                before.base = self.base_now(before)
+            member.carried = before.carried if before.change is None else before.change
             if before.guard is not None and before.booked.position.legs != position.legs:
                 # Rows that are edited change nothing of what the day has brought until then, whatever they were before.
                 member.day = None

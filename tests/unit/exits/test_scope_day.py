@@ -108,6 +108,14 @@ class TestBase:
         rig.tick(501, ENTRY - 5_849)
         assert day_pnl(rig) == -998
 
+    def test_nor_do_rows_that_are_edited_twice_between_two_beats(self, rig):
+        put_at(rig, OLD, ENTRY - 5_000)
+        rig.tick(501, ENTRY - 5_700)
+        for units in (2, 3):
+            rig.tell(ev.PositionOpened(held(1, (501, units)), ExitLevels(), rig.now))
+        rig.beat(2)
+        assert day_pnl(rig) == -700
+
     def test_levels_that_are_edited_change_nothing_at_all(self, rig):
         put_at(rig, OLD, ENTRY - 5_000)
         rig.tick(501, ENTRY - 5_700)
