@@ -62,6 +62,7 @@ class Engine:
         self.desk = DeskState(desk_settings, mode, self._quote_of, cache.is_doubted, self._held)
         self._watch = BrokerWatch(desk_settings)
         self._opened: dict[int, ev.PositionOpened] = {}
+        self._edited: dict[int, ev.PositionOpened] = {}
         self._generations: dict[int, int] = {}
         self._closed = ClosedParts()
         self._alerted: set[int] = set()
@@ -297,18 +298,22 @@ class Engine:
 
     def _on_opened(self, event: ev.PositionOpened) -> None:
         strategy_id = event.position.strategy_id
-        self._opened[strategy_id] = event
         for level in event.memory.told:
             self._closed.mark_fired((leg.row_id for leg in event.position.legs), level)
-        running = self._exiting.of.get(strategy_id)
+        running, known = self._exiting.of.get(strategy_id), self._opened.get(strategy_id)
+        self._edited.pop(strategy_id, None)
+        if running is not None and running.is_share:
+            # The rows are those that the share is closed of: edited ones wait for its end.
+            if event.position != running.rows:
+                self._edited[strategy_id] = event
+            event = replace(event, position=running.rows, memory=event.memory if known is None else known.memory)
+        self._opened[strategy_id] = event
         if running is None:
             self._guard(event)
-        elif self._exiting.wants_guard(running):
-            # After a restart, or with other levels. The rows are those that the share is closed of, whoever has edited them since.
-            opened = replace(event, position=running.rows) if running.is_share else event
-            if is_of(running, self._closed.left_of(opened.position)):
-                self._guard(opened)
-                self._exiting.stand_by(running, event.at_ns)
+        elif self._exiting.wants_guard(running) and is_of(running, self._closed.left_of(event.position)):
+            # After a restart, or with other levels.
+            self._guard(event)
+            self._exiting.stand_by(running, event.at_ns)
 
     def _guard(self, event: ev.PositionOpened) -> None:
         """Guard what no exit has closed yet. Peaks survive an edit of the levels, not a change of the rows."""
@@ -320,16 +325,17 @@ class Engine:
         if self.mode is Mode.ALERT and strategy_id in self._alerted:
             return
         memory, realised = event.memory, self._closed.realised_of(event.position)
-        known = self.guards.get(strategy_id)
+        known, running = self.guards.get(strategy_id), self._exiting.of.get(strategy_id)
+        peak = memory.peak
         if known is not None and known.booked.position.legs == position.legs:
             memory = (self.memory_of(strategy_id) or memory).rescaled(known.booked.realised, realised)
+            peak = memory.peak if running is None else known.peak
             self.desk.say(Remember(strategy_id))
         self._drop_guard(strategy_id)
         booked = self.cache.put(position, realised)
         levels = self._closed.levels_left(event.position, event.levels)
-        guard = self.room.guard(booked, levels, memory.peak, event.at_ns, known)
+        guard = self.room.guard(booked, levels, peak, event.at_ns, known)
         guard.original = event.position
-        running = self._exiting.of.get(strategy_id)
         for judge in self.judges if running is None or running.is_share else ():
             judge.opened(guard, memory)
 
@@ -344,6 +350,7 @@ class Engine:
 
     def _on_gone(self, event: ev.PositionGone) -> None:
         self._opened.pop(event.strategy_id, None)
+        self._edited.pop(event.strategy_id, None)
         if event.strategy_id not in self._exiting.of:
             self._forget_position(event.strategy_id)
         elif event.strategy_id in self.guards:
@@ -399,9 +406,11 @@ class Engine:
             for judge in self.judges:
                 judge.finished(record)
             self.counts.exits_finished += 1
-        waiting = self._opened.get(strategy_id)
+        waiting, edited = self._opened.get(strategy_id), self._edited.pop(strategy_id, None)
         if waiting is None:
             self._forget_position(strategy_id)
         else:
             # What is left is booked in its place: with the marks that are known, it is not blind until every leg ticks again.
             self._guard(replace(waiting, at_ns=at_ns))
+        if edited is not None:
+            self._on_opened(replace(edited, at_ns=at_ns))

@@ -417,3 +417,43 @@ def test_the_rest_of_a_share_that_sold_too_much_is_not_blind(rig):
     booked = rig.engine.guards[1].booked
     assert (booked.position.legs[0].units, booked.realised) == (75, 225 * (half.price - 9_000))
     assert booked.pnl == booked.realised + 75 * (10_100 - 9_000)
+
+
+def test_a_peak_above_the_share_survives_an_edit_of_the_levels(rig):
+    levels = replace(HALF, trailing=TrailingLevel(0, 200_000, ROW))
+    half_under_way(rig, levels=levels)
+    begun = rig.engine.memory_of(1)
+    rig.wait(0.5)
+    rig.quote(501, 11_000)
+    peak = rig.engine.guards[1].peak
+    tight = replace(levels, stop=AmountLevel(100_000, ROW))
+    rig.tell(ev.PositionOpened(LONG, tight, rig.now, begun))
+    assert rig.engine.guards[1].peak == peak > begun.peak
+    assert rig.engine.memory_of(1).peak == begun.peak
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["while the share runs", "when it is over"])
+def test_rows_corrected_to_what_will_be_left_keep_the_peak_whenever_that_is_written(rig, is_late):
+    levels = replace(HALF, trailing=TrailingLevel(0, 200_000, ROW))
+    half = half_under_way(rig, levels=levels)
+    corrected = ev.PositionOpened(position(1, replace(LONG.legs[0], units=150)), levels, rig.now)
+    if not is_late:
+        rig.tell(corrected)
+    rig.report(half, OrderStatus.TRADED, 150)
+    rig.wait(4)
+    rig.positions({501: 150})
+    if is_late:
+        rig.tell(replace(corrected, at_ns=rig.now))
+    guard = rig.engine.guards[1]
+    assert (guard.booked.position.legs[0].units, guard.booked.realised) == (150, 0)
+    assert guard.peak == 300 * 1_100 - 150 * (half.price - 9_000)
+
+
+def test_rows_that_go_while_edited_ones_wait_are_not_guarded_again(rig):
+    half = half_under_way(rig)
+    rig.tell(ev.PositionOpened(position(1, replace(LONG.legs[0], units=150)), HALF, rig.now))
+    rig.tell(ev.PositionGone(1, rig.now))
+    rig.report(half, OrderStatus.TRADED, 150)
+    rig.wait(4)
+    rig.positions({501: 150})
+    assert rig.engine.guards == {}
