@@ -307,22 +307,23 @@ class Engine:
             if event.position != running.rows:
                 self._edited[strategy_id] = event
             event = replace(event, position=running.rows, memory=event.memory if known is None else known.memory)
-        self._opened[strategy_id] = event
         if running is None:
             self._guard(event)
         elif self._exiting.wants_guard(running) and is_of(running, self._closed.left_of(event.position)):
             # After a restart, or with other levels.
             self._guard(event)
             self._exiting.stand_by(running, event.at_ns)
+        else:
+            self._opened[strategy_id] = event
 
     def _guard(self, event: ev.PositionOpened) -> None:
         """Guard what no exit has closed yet. Peaks survive an edit of the levels, not a change of the rows."""
         strategy_id = event.position.strategy_id
         position = self._closed.left_of(event.position)
-        if position is None:
-            self._forget_position(strategy_id)
-            return
-        if self.mode is Mode.ALERT and strategy_id in self._alerted:
+        if position is None or (self.mode is Mode.ALERT and strategy_id in self._alerted):
+            self._opened[strategy_id] = event
+            if position is None:
+                self._forget_position(strategy_id)
             return
         memory, realised = event.memory, self._closed.realised_of(event.position)
         known, running = self.guards.get(strategy_id), self._exiting.of.get(strategy_id)
@@ -332,6 +333,7 @@ class Engine:
             peak = memory.peak if running is None else known.peak
             self.desk.say(Remember(strategy_id))
         self._drop_guard(strategy_id)
+        self._opened[strategy_id] = replace(event, memory=memory)
         booked = self.cache.put(position, realised)
         levels = self._closed.levels_left(event.position, event.levels)
         guard = self.room.guard(booked, levels, peak, event.at_ns, known)

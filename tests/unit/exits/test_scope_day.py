@@ -326,6 +326,18 @@ class TestShares:
         self.corrected(rig, opened)
         assert (rig.state(DAILY).open_pnl, day_pnl(rig)) == (75 * 30, 150 * 30)
 
+    def test_also_when_that_is_before_the_first_beat_after_a_restart(self):
+        rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=10_000_00))
+        self.share(rig)
+        after = rig.reborn()
+        after.tell(ev.PositionOpened(self.LONG, self.TARGET, after.now, after.remembered(self.LONG)))
+        after.tick(501, ENTRY + 30)
+        after.tell(ev.PositionOpened(held(1, (501, 75)), self.TARGET, after.now))
+        assert after.memories[1].day_base == -75 * 30
+        after.tick(501, ENTRY + 20)
+        after.beat(2)
+        assert day_pnl(after) == 75 * 30 + 75 * 20
+
     def test_it_is_counted_once_when_the_corrected_rest_is_closed_after_a_restart(self):
         rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=10_000_00))
         left = self.corrected(rig)
