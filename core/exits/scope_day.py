@@ -113,7 +113,8 @@ class ScopeDay:
     def lose(self, strategy_id: int, memory: PositionMemory, seen_ns: int) -> None:
         """Nobody knows what a position brought that was seen today and changed in a downtime, unless its end was counted."""
         is_counted = self._ledger.over_ns.get(strategy_id, 0) + _SAVED_LATE_NS >= seen_ns
-        is_exiting = any(running.strategy_id == strategy_id for running in self._desk.exits.values())
+        # A whole exit counts at its end. That of a share counts nothing, and its rest begins a day of its own.
+        is_exiting = any(each.strategy_id == strategy_id and not each.is_share for each in self._desk.exits.values())
         if memory.day == self._ledger.day and not is_counted and not is_exiting:
             self._count(DayCounted("", strategy_id, memory.underlying, None, self._desk.utc_ns))
 

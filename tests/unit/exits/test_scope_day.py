@@ -353,6 +353,24 @@ class TestShares:
         after.beat(2)
         assert [change for _, _, change in counted(after)] == [75 * 30 + 75 * 25]
 
+    def test_rows_corrected_while_no_monitor_ran_make_the_day_unknown_also_in_a_share(self):
+        rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=10_000_00))
+        rig.tell(ev.PositionOpened(self.LONG, self.TARGET, rig.now))
+        rig.tick(501, ENTRY - 20)
+        rig.beat(2)
+        rig.positions({501: 150})
+        rig.tick(501, ENTRY + 30)
+        rig.wait(0.2)
+        assert rig.running(1).is_share
+        after = rig.reborn()
+        after.limits.lose_day(1, rig.memories[1], rig.utc)
+        after.tell(ev.PositionOpened(held(1, (501, 75)), self.TARGET, after.now))
+        after.tick(501, ENTRY + 30)
+        after.beat(2)
+        assert after.running(1).is_share
+        assert day_pnl(after) is None
+        assert [change for _, _, change in counted(after)] == [None]
+
     def test_a_share_whose_price_nobody_knows_makes_the_day_unknown(self):
         rig = rig_with(ScopeLimit(Scope.PORTFOLIO, daily_loss=10_000_00))
         rig.tell(ev.PositionOpened(self.LONG, self.TARGET, rig.now))
