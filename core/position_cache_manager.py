@@ -272,6 +272,11 @@ class PositionCacheManager:
     def slot_of(self, key: InstrumentKey) -> InstrumentSlot | None:
         return self._slots.get(key)
 
+    def market_quote_of(self, key: InstrumentKey) -> Quote | None:
+        """What orders are priced by: never a cached price."""
+        slot = self._slots.get(key)
+        return None if slot is None or slot.quote is None or slot.quote.source is _CACHE else slot.quote
+
     def is_doubted(self, key: InstrumentKey) -> bool:
         """Whether nothing shows that the newest quote of it is still true."""
         slot = self._slots.get(key)

@@ -74,8 +74,6 @@ class ClosedParts:
         if record.action not in PERCENT_OF:
             self.rows.update(leg.row_id for leg in record.legs)
             return
-        level = ToldLevel(record.rule, record.level, record.threshold)
-        self.mark_fired((leg.row_id for leg in record.legs), level)
         first = record.legs[0].row_id
         earlier = self.realised.get(first, 0) if self._is_unchanged(first, row_units.get(first, 0)) else 0
         self.realised[first] = None if earlier is None or record.realised_pnl is None else earlier + record.realised_pnl

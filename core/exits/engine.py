@@ -22,7 +22,6 @@ from core.model import events as ev
 from core.model.commands import Alert, Command, Remember, Severity
 from core.model.exit_levels import Rule
 from core.model.journal_records import RowsWritten
-from core.model.market import QuoteSource
 from core.model.memory import PositionMemory
 from core.model.session_time import ist_datetime
 from core.model.signals import Mode, Signal
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from core.exits.judges import Judge
     from core.exits.position_guard import GuardSettings, PositionGuard
     from core.exits.running_exit import RunningExit
-    from core.model.instrument import InstrumentKey
     from core.model.market import Quote
     from core.model.money import Paise
     from core.model.position import Position
@@ -59,10 +57,9 @@ class Engine:
         self.mode = mode
         self.counts = EngineCounts()
         self.finished: list[ExitRecord] = []
-        self.desk = DeskState(desk_settings, mode, self._quote_of, cache.is_doubted, self._held)
+        self.desk = DeskState(desk_settings, mode, cache.market_quote_of, cache.is_doubted, self._held)
         self._watch = BrokerWatch(desk_settings)
         self._opened: dict[int, ev.PositionOpened] = {}
-        self._edited: dict[int, ev.PositionOpened] = {}
         self._generations: dict[int, int] = {}
         self._closed = ClosedParts()
         self._alerted: set[int] = set()
@@ -87,11 +84,8 @@ class Engine:
     def next_wake_ns(self) -> int | None:
         """Monotonic time at which `TimePassed` is due at the latest; None when the quarter-second beat is enough."""
         self.room.has_new_deadline = False
-        due = list(self.room.deadlines.values())
-        due.extend(at for judge in self.judges if (at := judge.next_deadline_ns) is not None)
-        if self.desk.wake_ns is not None:
-            due.append(self.desk.wake_ns)
-        return min(due, default=None)
+        asked = (self.desk.wake_ns, *(judge.next_deadline_ns for judge in self.judges))
+        return min((*self.room.deadlines.values(), *(at for at in asked if at is not None)), default=None)
 
     @property
     def is_idle(self) -> bool:
@@ -185,14 +179,8 @@ class Engine:
         if running is not None and running.decided_ns is None:
             running.decided_ns = at_ns
 
-    def _quote_of(self, key: InstrumentKey) -> Quote | None:
-        """What orders are priced by: never a cached price."""
-        slot = self.cache.slot_of(key)
-        return None if slot is None or slot.quote is None or slot.quote.source is QuoteSource.CACHE else slot.quote
-
     def _held(self) -> Iterable[Position]:
-        held = (self._closed.left_of(opened.position) for opened in self._opened.values())
-        return (position for position in held if position is not None)
+        return filter(None, (self._closed.left_of(opened.position) for opened in self._opened.values()))
 
     def _drain(self) -> tuple[Command, ...]:
         commands = tuple(self.desk.out)
@@ -300,13 +288,8 @@ class Engine:
         strategy_id = event.position.strategy_id
         for level in event.memory.told:
             self._closed.mark_fired((leg.row_id for leg in event.position.legs), level)
-        running, known = self._exiting.of.get(strategy_id), self._opened.get(strategy_id)
-        self._edited.pop(strategy_id, None)
-        if running is not None and running.is_share:
-            # The rows are those that the share is closed of: edited ones wait for its end.
-            if event.position != running.rows:
-                self._edited[strategy_id] = event
-            event = replace(event, position=running.rows, memory=event.memory if known is None else known.memory)
+        running = self._exiting.of.get(strategy_id)
+        event = self._exiting.hold_back(event, self._opened.get(strategy_id))
         if running is None:
             self._guard(event)
         elif self._exiting.wants_guard(running) and is_of(running, self._closed.left_of(event.position)):
@@ -342,17 +325,14 @@ class Engine:
             judge.opened(guard, memory)
 
     def _on_doubted(self, event: ev.PricesDoubted) -> None:
-        for key in event.keys:
-            slot = self.cache.slot_of(key)
-            if slot is not None:
-                slot.doubted_ns = max(slot.doubted_ns, event.at_ns)
-                self.room.distrust(slot, slot.doubted_ns)
+        for slot in filter(None, map(self.cache.slot_of, event.keys)):
+            self.room.distrust(slot, event.at_ns)
         for judge in self.judges:
             judge.doubted(event.keys, event.at_ns)
 
     def _on_gone(self, event: ev.PositionGone) -> None:
         self._opened.pop(event.strategy_id, None)
-        self._edited.pop(event.strategy_id, None)
+        self._exiting.edited.pop(event.strategy_id, None)
         if event.strategy_id not in self._exiting.of:
             self._forget_position(event.strategy_id)
         elif event.strategy_id in self.guards:
@@ -408,11 +388,11 @@ class Engine:
             for judge in self.judges:
                 judge.finished(record)
             self.counts.exits_finished += 1
-        waiting, edited = self._opened.get(strategy_id), self._edited.pop(strategy_id, None)
+        waiting, edited = self._opened.get(strategy_id), self._exiting.edited.pop(strategy_id, None)
         if waiting is None:
             self._forget_position(strategy_id)
         else:
-            # What is left is booked in its place: with the marks that are known, it is not blind until every leg ticks again.
+            # Of what is left the marks that are known are kept: it is not blind until every leg ticks again.
             self._guard(replace(waiting, at_ns=at_ns))
         if edited is not None:
             self._on_opened(replace(edited, at_ns=at_ns))

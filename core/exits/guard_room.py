@@ -119,15 +119,16 @@ class GuardRoom:
 
     def tell(self, signal: Signal, at_ns: int) -> None:
         """The signal is about to be acted on."""
-        guard = self.guards.get(signal.strategy_id)
+        guard = self.guard_of(signal.strategy_id)
         if guard is not None:
             self.on_decision(guard, signal, at_ns)
 
     def distrust(self, slot: InstrumentSlot, at_ns: int) -> None:
+        slot.doubted_ns = max(slot.doubted_ns, at_ns)
         for booked in slot.positions:
             guard = self.guard_of(booked.position.strategy_id)
             if guard is not None:
-                guard.distrust(slot.key, at_ns)
+                guard.distrust(slot.key, slot.doubted_ns)
 
     def _next_sweep(self) -> list[int]:
         ids = [*self.guards, *self.escorts]

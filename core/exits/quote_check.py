@@ -46,7 +46,8 @@ def is_clean(
     can be: a wing that has lost its last buyer must not keep the target of its spread from firing.
     """
     bid, ask = quote.bid, quote.ask
-    if bid is None and ask is not None and 0 < ask <= limits.spread_ticks * tick:
+    if bid is None and ask is not None:
+        # The spread allows no more than `spread_ticks` of it.
         bid = 0
     elif bid is None or ask is None or not 0 < bid <= ask:
         return False

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.exits.guard_room import GuardRoom
     from core.exits.judges import Judge
     from core.exits.running_exit import RunningExit
+    from core.model.events import PositionOpened
     from core.model.exit_levels import ExitLevels
     from core.model.position import Position
     from core.model.signals import Signal
@@ -27,6 +28,7 @@ class RunningExits:
 
     def __init__(self, desk: DeskState, room: GuardRoom, judges: Sequence[Judge]) -> None:
         self.of: dict[int, RunningExit] = {}
+        self.edited: dict[int, PositionOpened] = {}
         self._desk = desk
         self._room = room
         self._judges = judges
@@ -46,6 +48,17 @@ class RunningExits:
         self._room.tell(signal, at_ns)
         self.stand_by(running, at_ns)
         return True
+
+    def hold_back(self, event: PositionOpened, known: PositionOpened | None) -> PositionOpened:
+        """What counts of it now. While a share is being closed the rows are those that it is closed of; `edited` ones wait."""
+        strategy_id = event.position.strategy_id
+        running = self.of.get(strategy_id)
+        self.edited.pop(strategy_id, None)
+        if running is None or not running.is_share:
+            return event
+        if event.position != running.rows:
+            self.edited[strategy_id] = event
+        return replace(event, position=running.rows, memory=event.memory if known is None else known.memory)
 
     def stand_by(self, running: RunningExit, at_ns: int) -> None:
         """Of the guard beside an exit that is new, or has changed, keep what may still change it."""

@@ -265,7 +265,7 @@ class EngineDay:
         return ev.PositionsRead(PositionReport(rows, self.now_ns + 1, self.now_ns + 1), self.now_ns)
 
     def _fill(self, intent: OrderIntent) -> list[ev.Event]:
-        quote = self.engine._quote_of(intent.holding.instrument)
+        quote = self.engine.cache.market_quote_of(intent.holding.instrument)
         assert quote is not None
         side = quote.ask if intent.side is Side.BUY else quote.bid
         price = quote.last if side is None else side
