@@ -156,5 +156,5 @@ class ClosedParts:
 def take_finished(closed: ClosedParts, record: ExitRecord, running: RunningExit | None) -> None:
     """Count a finished exit. The level of a share has fired also when its record says that others have closed the position."""
     closed.take(record, row_units_of(running))
-    if running is not None and running.is_share:
+    if running is not None:
         closed.mark_fired((leg.row_id for leg in record.legs), running.fired)

@@ -87,8 +87,11 @@ def test_the_pnl_of_shares_adds_up_and_counts_once_for_the_position():
     assert closed.realised_of(FOUR) == 700
     swapped = position(1, FOUR.legs[1], FOUR.legs[0])
     assert closed.realised_of(swapped) == 700
+    turned = share(pnl=500)
+    closed.take(replace(turned, legs=turned.legs[::-1]), units(FOUR))
+    assert closed.realised_of(FOUR) == 1_200, "whichever row an exit names first"
     first_gone = position(1, leg(11, 501, -75), FOUR.legs[1])
-    assert closed.realised_of(first_gone) == 0, "the row that it was booked on says something else now"
+    assert closed.realised_of(first_gone) == 500, "the row that it was booked on says something else now"
 
 
 def test_the_pnl_is_not_known_with_a_share_whose_price_is_not_until_its_row_is_corrected():

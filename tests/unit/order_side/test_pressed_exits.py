@@ -113,6 +113,8 @@ def test_beside_a_share_whatever_closes_the_whole_stays_in_force():
     assert is_of(running, LONG)
     assert not is_of(running, None)
     assert not is_of(running, position(1, leg(12, 501, 300)))
+    assert press(rig.desk, running, stop_of(running), LONG)
+    assert not running.is_share
 
 
 def test_beside_a_whole_exit_only_what_is_more_urgent(rig):
