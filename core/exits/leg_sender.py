@@ -89,12 +89,34 @@ def _closable(desk: DeskState, running: RunningExit, leg: RunningLeg, at_ns: int
         desk.positions_wanted = True
         return 0
     side, net = leg.side, held.report.net(holding)
-    units = closable_quantity(side, leg.free, net, model.worst(side), desk.reserved(holding, side.sign))
+    reserved, stays = desk.reserved(holding, side.sign), _hedge_that_stays(desk, running, leg)
+    units = closable_quantity(side, leg.free, net, model.worst(side), reserved + stays)
+    if stays and units < closable_quantity(side, leg.free, net, model.worst(side), reserved):
+        text = (
+            f"the broker's net is {net}, and {stays} of it hedge the shorts that stay: somebody else has closed a part; the share "
+            "waits, a level that closes everything still does; or close the rest by hand"
+        )
+        desk.alert(running, Severity.PAGE, f"the hedge {leg.leg.instrument.symbol} is short of units", text)
     if units == 0 and held.foreign_leaves(holding, side.sign):
         desk.order_book_wanted = True
         text = f"it may close {leg.leg.instrument.symbol} as well; the exit waits for its end"
         desk.alert(running, Severity.PAGE, "somebody else's order is in the way", text)
     return units
+
+
+def _hedge_that_stays(desk: DeskState, running: RunningExit, leg: RunningLeg) -> int:
+    """Units that the rows leave on the contract when the share of a hedge is closed; 0 for whatever hedges nothing.
+
+    All rows count: what other strategies hold there stays as well, or is what hides units of this one. What other exits have
+    filled is gone from the net, and not from the rows yet.
+    """
+    holding = leg.leg.holding
+    if not running.is_share or leg.leg.units < 0 or all(each.leg.units > 0 for each in running.legs):
+        return 0
+    held = sum(each.units for position in desk.held() for each in position.legs if each.holding == holding)
+    others = (each for other in desk.exits.values() if other is not running for each in other.legs)
+    gone = sum(-each.side.sign * each.filled for each in others if each.leg.holding == holding)
+    return max(held - gone - leg.leg.units, 0)
 
 
 def take_base(desk: DeskState, leg: RunningLeg) -> None:

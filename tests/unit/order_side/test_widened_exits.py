@@ -457,3 +457,31 @@ def test_rows_that_go_while_edited_ones_wait_are_not_guarded_again(rig):
     rig.wait(4)
     rig.positions({501: 150})
     assert rig.engine.guards == {}
+
+
+@pytest.mark.parametrize(
+    ("hedge", "others", "sold"),
+    [(300, 0, 150), (250, 0, 100), (150, 0, 0), (225, -75, 150), (375, 75, 150), (300, 75, 75)],
+)
+def test_a_share_sells_no_hedge_that_the_shorts_which_stay_need(rig, hedge, others, sold):
+    levels = ExitLevels(target=AmountLevel(150_000, ROW), target_action=Action.CLOSE_50)
+    rig.open(SPREAD, levels=levels)
+    if others:
+        rig.open(position(2, leg(21, 502, others)))
+    for security_id in (501, 502):
+        rig.quote(security_id, 9_000)
+    rig.wait()
+    rig.positions({501: -300, 502: 300 + others})
+    rig.quote(502, 10_100)
+    rig.quote(501, 9_000)
+    rig.wait(0.2)
+    rig.positions({501: -300, 502: 300 + others})
+    rig.fill(only(rig.submitted()))
+    rig.wait(0.1)
+    # Meanwhile somebody else has sold what the broker lacks now.
+    rig.positions({501: -150, 502: hedge})
+    assert sum(intent.quantity for intent in rig.submitted()) == sold
+    assert len([subject for subject in rig.subjects() if "short of units" in subject]) == (sold < 150)
+    rig.exit()
+    rig.wait(0.5)
+    assert rig.running().signal.rule is Rule.OPERATOR
