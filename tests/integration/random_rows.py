@@ -45,7 +45,10 @@ async def wide_book(project: Project) -> WideBook:
     book: WideBook = {}
     for number, found in legs.items():
         stop = levels.get((number, STOP))
-        lots = gcd(*(leg[2] for leg in found)) // LOT
+        held = Counter[int]()
+        for _, security_id, units, _ in found:
+            held[security_id] += units
+        lots = gcd(*held.values()) // LOT or 1
         whole = None if stop is None else stop * lots
         book[number] = (frozenset(found), whole, levels.get((number, DAYS)), levels.get((number, THETA)))
     return book
