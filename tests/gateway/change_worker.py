@@ -16,7 +16,8 @@ from tests.gateway.faults import GatewayFaults
 from tests.gateway.wal import Change, WalSlot
 from tests.gateway.wal_rows import RoleViews
 
-_DATABASE_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_DATABASE_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The last: a server that dies in the middle of a query leaves its client in the middle of one."""
 _RECONNECT_PAUSE_S: Final = 0.1
 _CONNECT_TIMEOUT_S: Final = 5.0
 _CONFIRMED: Final = "Subscribed to PostgreSQL"

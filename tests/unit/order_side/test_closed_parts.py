@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.exits.closed_parts import ClosedParts, row_units_of, said_by
+from core.exits.closed_parts import ClosedParts, row_units_of, said_by, take_finished
 from core.exits.exit_finish import alert_record
 from core.exits.partial_close import to_close
 from core.model.exit_levels import Action, AmountLevel, ExitLevels, LevelSource, Rule, Urgency
@@ -164,3 +164,10 @@ def test_a_whole_exit_leaves_nothing_of_its_rows():
     assert closed.left_of(FOUR) is None
     more = position(1, *FOUR.legs, leg(13, 503, -75))
     assert [one.row_id for one in closed.left_of(more).legs] == [13]
+
+
+def test_of_an_exit_whose_beginning_is_not_known_no_level_has_fired():
+    closed = ClosedParts()
+    take_finished(closed, share(), None)
+    assert closed.told_of(FOUR) == frozenset()
+    assert closed.left_of(FOUR) == FOUR
