@@ -14,7 +14,7 @@ HISTORIES = 2_000
 PHASES = (Phase.explicit, Phase.generate, Phase.shrink)
 
 
-def decide_alike(history):
+def assert_decided_alike(history):
     engine = EngineDay([(position_of(each), levels_of(each.levels)) for each in history.positions])
     decided = by_position(engine.run(history.happenings))
     expected = by_position(Day(history.positions).run(history.happenings))
@@ -30,7 +30,7 @@ def decide_alike(history):
 @settings(max_examples=HISTORIES, phases=PHASES)
 @given(histories())
 def test_the_engine_decides_like_the_oracle(history):
-    decide_alike(history)
+    assert_decided_alike(history)
 
 
 @pytest.mark.no_cover
@@ -38,7 +38,7 @@ def test_the_engine_decides_like_the_oracle(history):
 @settings(max_examples=HISTORIES // 4, phases=PHASES)
 @given(histories_of_shares())
 def test_the_engine_decides_like_the_oracle_while_a_share_waits_for_its_fills(history):
-    engine = decide_alike(history)
+    engine = assert_decided_alike(history)
     ids = [record.exit_id for record in engine.journal if isinstance(record, ExitStarted)]
     if len(ids) > len(set(ids)):
         event("a share became an exit of the whole")

@@ -58,6 +58,15 @@ def closed_outside(rig, strategy_id=1):
         rig.beat(4)
 
 
+def closed_outside_at_no_price(rig):
+    """Strategy 1, and the trade book knows nothing of it."""
+    closed_outside(rig)
+    rig.tell(ev.TradeBookRead((), rig.now, rig.now))
+    rig.positions({501: 0, 502: 1})
+    rig.beat()
+    assert rig.running(1) is None
+
+
 def nets(rig):
     found = dict.fromkeys((501, 502, 503), 0)
     for guard in rig.engine.guards.values():

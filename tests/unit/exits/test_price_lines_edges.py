@@ -3,8 +3,9 @@
 import pytest
 
 from core.exits import price_lines as lines
-from core.exits.rules import RuleFacts
-from core.model.exit_levels import Action, AmountLevel, DaysLevel, ExitLevels, LevelSource, TrailingLevel
+from core.exits.rules import PRICE_RULES, RuleFacts
+from core.exits.time_rules import TIME_RULES
+from core.model.exit_levels import Action, AmountLevel, DaysLevel, ExitLevels, LevelSource, Rule, TrailingLevel
 from core.model.special_levels import LockLevel, LockStep, ScalingLevel
 
 ROW = LevelSource.LEVEL_ROW
@@ -113,3 +114,13 @@ def test_a_rule_that_is_not_in_force_has_nothing_to_add():
     assert lines.losing_time_detail(facts(days=3)) == ""
     assert lines.losing_time_detail(facts(losing_time=DaysLevel(5, ROW))) == ""
     assert lines.losing_time_detail(facts(days=2, losing_time=DaysLevel(5, ROW))).endswith("2 days to expiry < 5")
+
+
+def test_every_rule_is_in_one_table_once():
+    rules = [rule.rule for rule in (*PRICE_RULES, *TIME_RULES)]
+    assert len(rules) == len(set(rules))
+    others = {
+        Rule.STRATEGY_LIMIT, Rule.UNDERLYING_LIMIT, Rule.ACCOUNT_LIMIT, Rule.PORTFOLIO_LIMIT, Rule.UNDERLYING_LEVEL,
+        Rule.GREEKS, Rule.OWN_RULE, Rule.OPERATOR, Rule.CLOSED_OUTSIDE,
+    }  # fmt: skip
+    assert set(rules) == set(Rule) - others

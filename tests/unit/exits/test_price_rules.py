@@ -391,13 +391,3 @@ def test_a_rule_without_its_level_is_not_in_force():
         assert rule.detail(nothing) == ""
     assert [rule.check(nothing) for rule in TIME_RULES] == [None, None, None]
     assert PositionGuard(Line(ExitLevels()).booked, ExitLevels(), Line(ExitLevels()).guard.settings).armed is False
-
-
-def test_every_rule_is_in_one_table_once():
-    rules = [rule.rule for rule in (*PRICE_RULES, *TIME_RULES)]
-    assert len(rules) == len(set(rules))
-    others = {
-        Rule.STRATEGY_LIMIT, Rule.UNDERLYING_LIMIT, Rule.ACCOUNT_LIMIT, Rule.PORTFOLIO_LIMIT, Rule.UNDERLYING_LEVEL,
-        Rule.GREEKS, Rule.OWN_RULE, Rule.OPERATOR, Rule.CLOSED_OUTSIDE,
-    }  # fmt: skip
-    assert set(rules) == set(Rule) - others

@@ -20,6 +20,7 @@ from tests.unit.exits.scope_days import (
     OLD,
     OTHER,
     closed_outside,
+    closed_outside_at_no_price,
     counted,
     day_pnl,
     exit_at,
@@ -71,11 +72,7 @@ class TestUnknown:
 
     def test_an_exit_whose_price_nobody_knows_makes_the_day_unknown(self, rig):
         rig.put(OLD, OTHER)
-        closed_outside(rig)
-        rig.tell(ev.TradeBookRead((), rig.now, rig.now))
-        rig.positions({501: 0, 502: 1})
-        rig.beat()
-        assert rig.running(1) is None
+        closed_outside_at_no_price(rig)
         assert 1 not in rig.engine.guards
         (told,) = counted(rig)
         assert told[1:] == (1, None)
@@ -161,11 +158,7 @@ class TestUnknown:
     def test_neither_does_what_the_broker_shows_closed_then(self, rig):
         rig.session_open = False
         rig.put(OLD, OTHER)
-        closed_outside(rig)
-        rig.tell(ev.TradeBookRead((), rig.now, rig.now))
-        rig.positions({501: 0, 502: 1})
-        rig.beat()
-        assert rig.running(1) is None
+        closed_outside_at_no_price(rig)
         assert counted(rig) == []
 
     def test_after_the_session_nobody_is_called_for_it(self, rig):
